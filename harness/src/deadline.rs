@@ -1,0 +1,74 @@
+//! Deadlines, and the one setting that scales them all.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// A point in time by which something is to have happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    start: Instant,
+    end: Instant,
+}
+
+impl Deadline {
+    /// `duration` from now, times the [`time_scale`].
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        Self::exactly(duration.mul_f64(time_scale()))
+    }
+
+    /// `duration` from now, whatever the time scale: for waits whose length the kernel fixes.
+    #[must_use]
+    pub fn exactly(duration: Duration) -> Self {
+        let start = Instant::now();
+        Self { start, end: start + duration }
+    }
+
+    /// What is left, zero once it has passed.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// Its whole length.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.end - self.start
+    }
+
+    /// The earlier of this and `duration` (scaled) from now.
+    #[must_use]
+    pub fn at_most(&self, duration: Duration) -> Self {
+        let other = Self::after(duration);
+        if other.end < self.end { other } else { *self }
+    }
+}
+
+/// The factor that every deadline is multiplied by, in thousandths; 0: not yet read from the environment.
+static SCALE: AtomicU32 = AtomicU32::new(0);
+
+/// The factor that every deadline is multiplied by: 1, unless `NETPROOF_TIME_SCALE` or [`set_time_scale`] says otherwise.
+///
+/// Raise it on slow (emulated, overloaded) machines; no case needs editing.
+#[must_use]
+pub fn time_scale() -> f64 {
+    if SCALE.load(Ordering::Relaxed) == 0 {
+        let said = std::env::var("NETPROOF_TIME_SCALE").ok().and_then(|text| text.parse().ok());
+        set_time_scale(said.unwrap_or(1.0));
+    }
+    f64::from(SCALE.load(Ordering::Relaxed)) / 1000.0
+}
+
+/// Sets the [`time_scale`] of this process; values below 0.1 and above 1,000 are brought to these bounds.
+pub fn set_time_scale(factor: f64) {
+    let thousandths = (factor.clamp(0.1, 1000.0) * 1000.0) as u32;
+    SCALE.store(thousandths, Ordering::Relaxed);
+}

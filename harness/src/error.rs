@@ -1,0 +1,82 @@
+//! The one error of this crate.
+
+use std::{io, time::Duration};
+
+/// What went wrong: what was being done, to which object, in which namespace, why, and what to try.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused a request.
+    #[error("{doing} in namespace {namespace}: {source}{}", hint(.source))]
+    Kernel {
+        /// What was being done, to which object: `adding link veth1-0`.
+        doing: String,
+        /// The lab's name of the namespace: `host`, `netns1`.
+        namespace: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// This machine, or this process on it, cannot run a lab.
+    #[error("{what}\n  try: {remedy}")]
+    Environment {
+        /// What is missing.
+        what: String,
+        /// The one command, or line of code, that helps.
+        remedy: String,
+    },
+    /// The kernel, or the implementation, does not have what is asked for.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// A topology that cannot be.
+    #[error("{0}")]
+    Topology(#[from] crate::topology::Invalid),
+    /// An implementation failed at one of its verbs, or gave a wrong answer.
+    #[error("{implementation}: {verb}: {message}{}", indented(.evidence))]
+    Implementation {
+        /// The implementation's name.
+        implementation: String,
+        /// The verb: `up`, `down`, ...
+        verb: String,
+        /// What is wrong.
+        message: String,
+        /// What it wrote to its standard error, capped.
+        evidence: String,
+    },
+    /// A deadline passed.
+    #[error("{doing} in namespace {namespace}: not done after {} ms", .after.as_millis())]
+    Timeout {
+        /// What was being waited for.
+        doing: String,
+        /// The lab's name of the namespace.
+        namespace: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// A name that the lab does not have, or a value that makes no sense.
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A kernel's refusal: `Error::kernel("adding link br0", "host", error)`.
+    pub fn kernel(doing: impl Into<String>, namespace: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Kernel { doing: doing.into(), namespace: namespace.into(), source: source.into() }
+    }
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            " (netproof needs root, or an unprivileged user namespace: `netproof doctor` tells what is missing)"
+        }
+        Some(libc::EMFILE | libc::ENFILE) => " (too many open files: raise `ulimit -n`, or run fewer labs at once)",
+        _ => "",
+    }
+}
+
+fn indented(evidence: &str) -> String {
+    evidence.lines().fold(String::new(), |text, line| format!("{text}\n  | {line}"))
+}

@@ -1,0 +1,34 @@
+//! Integration tests for container-style networking on Linux.
+//!
+//! The map, from the bottom up; a module knows nothing of what stands above it:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`namespace`] | a network namespace: a descriptor, a way in, a way to run code inside |
+//! | [`link`], [`addr`], [`route`], [`neigh`], [`sysctl`] | one kernel object each, over netlink |
+//! | [`firewall`] | nf_tables rules, written as `nft` would print them |
+//! | [`world`] | the processes of a lab: their own PID, mount and cgroup namespaces |
+//! | [`topology`] | what a lab looks like: plain data |
+//! | [`protocol`] | the requests and replies of the driver protocol |
+//! | [`lab`] | namespaces that live and die together |
+//! | [`implement`] | who builds a topology: the built-in implementation, or a driver |
+//! | [`probe`] | what the kernel really does |
+//! | [`explain`] | where a packet went missing, and why |
+//! | [`expect`] | look until a pattern holds |
+
+pub mod deadline;
+pub mod error;
+pub mod mac;
+pub mod namespace;
+pub mod probe;
+pub mod topology;
+
+mod runtime;
+
+pub use crate::{
+    deadline::{Deadline, set_time_scale, time_scale},
+    error::{Error, Result},
+    mac::Mac,
+    namespace::Namespace,
+    topology::Topology,
+};

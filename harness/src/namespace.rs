@@ -1,0 +1,164 @@
+//! A network namespace: a descriptor, a way in, and a way to run code inside.
+
+use std::{
+    fmt,
+    fs::File,
+    future::Future,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::{Arc, OnceLock},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{runtime, task::JoinHandle};
+
+use crate::{
+    error::{Error, Result},
+    runtime as shared,
+};
+
+/// A network namespace, held by a descriptor: it lives as long as a clone of this does, and has no name on the machine.
+///
+/// ```no_run
+/// let namespace = netproof::Namespace::new("netns1")?;
+/// let links = namespace.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;
+/// # Ok::<(), netproof::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Namespace {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    fd: OwnedFd,
+    rtnetlink: OnceLock<rtnetlink::Handle>,
+    runtime: OnceLock<runtime::Runtime>,
+}
+
+impl Namespace {
+    /// A fresh namespace, with nothing in it but a loopback device that is down. `name` is for messages only.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        let made = on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            current()
+        });
+        let fd = made.map_err(|error| Error::kernel("unsharing a network namespace", &name, error))?;
+        Ok(Self::from_fd(name, fd))
+    }
+
+    /// The namespace that `fd` refers to.
+    pub fn from_fd(name: impl Into<String>, fd: OwnedFd) -> Self {
+        let inner = Inner { name: name.into(), fd, rtnetlink: OnceLock::new(), runtime: OnceLock::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The lab's name for it: `host`, `netns1`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Runs `code` on a thread that is inside, and waits for it.
+    ///
+    /// Sockets that it opens stay in the namespace, whichever thread uses them later.
+    pub fn run<T: Send>(&self, code: impl FnOnce() -> T + Send) -> Result<T> {
+        on_a_thread(|| {
+            setns(self, CloneFlags::CLONE_NEWNET)?;
+            Ok(code())
+        })
+        .map_err(|error| Error::kernel("entering", self.name(), error))
+    }
+
+    /// A socket opened inside. Equivalent to `socket(2)`, close-on-exec.
+    pub fn socket(&self, domain: Domain, kind: Type, protocol: Option<Protocol>) -> Result<Socket> {
+        self.run(|| Socket::new(domain, kind, protocol))?
+            .map_err(|error| Error::kernel(format!("opening a {domain:?} {kind:?} socket"), self.name(), error))
+    }
+
+    /// Runs async code on a runtime whose threads are inside: sockets that it opens are in this namespace.
+    pub fn spawn<F>(&self, future: F) -> Result<JoinHandle<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if self.inner.runtime.get().is_none() {
+            let fd = self.inner.fd.try_clone();
+            let fd = fd.map_err(|error| Error::kernel("copying a namespace's descriptor", self.name(), error))?;
+            let made = self.run(|| runtime_inside(fd))?;
+            let made = made.map_err(|error| Error::kernel("starting a runtime", self.name(), error))?;
+            if let Err(spare) = self.inner.runtime.set(made) {
+                spare.shutdown_background();
+            }
+        }
+        let runtime = self.inner.runtime.get().expect("set just above");
+        Ok(runtime.spawn(future))
+    }
+
+    /// The namespace's rtnetlink connection, opened at its first use.
+    pub(crate) fn rtnetlink(&self) -> Result<rtnetlink::Handle> {
+        if let Some(handle) = self.inner.rtnetlink.get() {
+            return Ok(handle.clone());
+        }
+        let opened = self.run(|| {
+            let _context = shared::runtime().enter();
+            rtnetlink::new_connection()
+        })?;
+        let (connection, handle, _) = opened.map_err(|error| Error::kernel("opening rtnetlink", self.name(), error))?;
+        shared::runtime().spawn(connection);
+        Ok(self.inner.rtnetlink.get_or_init(|| handle).clone())
+    }
+
+    /// Whether both are the same namespace of the kernel's.
+    pub fn is_same(&self, other: &Self) -> io::Result<bool> {
+        let (a, b) = (nix::sys::stat::fstat(self)?, nix::sys::stat::fstat(other)?);
+        Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Namespace({} at {})", self.name(), self.inner.fd.as_raw_fd())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The calling thread's own network namespace. `/proc/self/ns` would be the main thread's.
+pub(crate) fn current() -> io::Result<OwnedFd> {
+    Ok(File::open("/proc/thread-self/ns/net")?.into())
+}
+
+/// Runs `code` on a thread of its own, so that what it enters, no other code is in.
+pub(crate) fn on_a_thread<T: Send>(code: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("netproof-inside".into()).spawn_scoped(scope, code)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn runtime_inside(fd: OwnedFd) -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("netproof-inside")
+        .on_thread_start(move || {
+            setns(&fd, CloneFlags::CLONE_NEWNET).expect("a namespace once entered can be entered again")
+        })
+        .enable_all()
+        .build()
+}
