@@ -16,13 +16,30 @@
 //! | [`explain`] | where a packet went missing, and why |
 //! | [`expect`] | look until a pattern holds |
 
+pub mod addr;
+pub mod conntrack;
 pub mod deadline;
+pub mod enter;
 pub mod error;
+pub mod expect;
+pub mod explain;
+pub mod fdb;
+pub mod firewall;
+pub mod implement;
+pub mod inventory;
+pub mod lab;
+pub mod link;
 pub mod mac;
 pub mod namespace;
+pub mod neigh;
 pub mod probe;
+pub mod protocol;
+pub mod route;
+pub mod sysctl;
 pub mod topology;
+pub mod world;
 
+mod ruleset;
 mod runtime;
 
 pub use crate::{

@@ -1,1 +1,3 @@
+//! The command `netproof`.
+
 fn main() {}

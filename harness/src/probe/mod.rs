@@ -7,6 +7,21 @@ use std::fmt;
 
 use crate::{Deadline, Namespace, Result};
 
+pub mod addresses;
+pub mod counters;
+pub mod fdb;
+pub mod frame;
+pub mod inject;
+pub mod links;
+pub mod neighbour;
+pub mod ping;
+pub mod route_to;
+pub mod routes;
+pub mod rules;
+pub mod sysctl;
+pub mod tap;
+pub mod target;
+
 /// Something that can be looked at.
 pub trait Probe {
     /// What a look yields.

@@ -1,0 +1,1 @@
+//! The way in: privileges, and the user namespace that gives them.

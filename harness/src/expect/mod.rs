@@ -1,0 +1,1 @@
+//! Look until a pattern holds.

@@ -1,0 +1,1 @@
+//! Where a packet went missing, and why.

@@ -1,0 +1,1 @@
+//! nf_tables rules, written as `nft` prints them.

@@ -1,0 +1,1 @@
+//! An implementation that is a program.

@@ -1,0 +1,4 @@
+//! Who builds a topology.
+
+pub mod driver;
+pub mod native;

@@ -1,0 +1,1 @@
+//! What stands in a namespace, and what changed.

@@ -1,0 +1,1 @@
+//! Labs: namespaces that live and die together.

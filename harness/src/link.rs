@@ -1,0 +1,1 @@
+//! Links: bridges and veth pairs.

@@ -1,0 +1,1 @@
+//! Parsed frames, and filters for them.

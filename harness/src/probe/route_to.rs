@@ -1,0 +1,1 @@
+//! The kernel's answer for one destination.

@@ -1,0 +1,1 @@
+//! nft text to netlink, and back.

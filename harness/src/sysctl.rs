@@ -1,0 +1,1 @@
+//! Sysctls of a network namespace.
