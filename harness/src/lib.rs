@@ -47,5 +47,6 @@ pub use crate::{
     error::{Error, Result},
     mac::Mac,
     namespace::Namespace,
+    probe::{Probe, Seen, Watch, target::Target},
     topology::Topology,
 };
