@@ -47,6 +47,11 @@ pub use crate::{
     error::{Error, Result},
     mac::Mac,
     namespace::Namespace,
-    probe::{Probe, Seen, Watch, target::Target},
+    probe::{
+        Probe, Seen, Watch,
+        outcome::{Heard, Outcome},
+        ping::Ping,
+        target::Target,
+    },
     topology::Topology,
 };

@@ -11,16 +11,20 @@ pub mod addresses;
 pub mod counters;
 pub mod fdb;
 pub mod frame;
+mod icmp;
 pub mod inject;
 pub mod links;
 pub mod neighbour;
+pub mod outcome;
 pub mod ping;
 pub mod route_to;
 pub mod routes;
 pub mod rules;
+mod sys;
 pub mod sysctl;
 pub mod tap;
 pub mod target;
+mod traffic;
 
 /// Something that can be looked at.
 pub trait Probe {

@@ -1,1 +1,473 @@
 //! ICMP echo.
+
+use std::{
+    fmt::Write,
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    os::fd::AsRawFd,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Instant,
+};
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    Deadline, Error, Namespace, Result, Target,
+    probe::{
+        Probe, Watch, icmp,
+        outcome::{Heard, Outcome},
+        sys,
+        traffic::{self, Again, Fragments, Late},
+    },
+};
+
+impl Namespace {
+    /// An ICMP echo request to `target`, IPv4 or IPv6. Equivalent to `ping -c 1`, but with no program.
+    ///
+    /// ```no_run
+    /// # use netproof::{Deadline, Namespace, Probe};
+    /// # use std::{net::Ipv4Addr, time::Duration};
+    /// # let host = Namespace::new("host")?;
+    /// let outcome = host.ping(Ipv4Addr::LOCALHOST).ttl(1).look(Deadline::after(Duration::from_secs(1)))?;
+    /// println!("{outcome}"); // 64 bytes from 127.0.0.1: icmp_seq=1 ttl=1 time=0.045 ms
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
+    pub fn ping(&self, target: impl Into<Target>) -> Ping {
+        Ping {
+            namespace: self.clone(),
+            target: target.into(),
+            device: None,
+            source: None,
+            ttl: None,
+            size: 56,
+            fragments: Fragments::Default,
+        }
+    }
+}
+
+/// One ICMP echo exchange; made by [`Namespace::ping`].
+///
+/// A look sends a request with an identifier of its own, so that no late answer to another look is taken for its
+/// own, and listens for 500 ms (times the time scale, at most 2.5 s). Where this host finds no neighbour meanwhile,
+/// it sends another: [`Heard::NoReply`] always means that whole time, and a note tells of the neighbour.
+#[derive(Clone, Debug)]
+#[must_use = "a ping is sent by `look` or `expect!`"]
+pub struct Ping {
+    namespace: Namespace,
+    target: Target,
+    device: Option<String>,
+    source: Option<IpAddr>,
+    ttl: Option<u8>,
+    size: usize,
+    fragments: Fragments,
+}
+
+impl Ping {
+    /// Sends from this device, and hears only what arrives at it: `ping -I DEVICE` (`SO_BINDTODEVICE`).
+    pub fn from_device(mut self, device: impl Into<String>) -> Self {
+        self.device = Some(device.into());
+        self
+    }
+
+    /// Sends from this address: `ping -I ADDRESS`.
+    pub fn source(mut self, address: impl Into<IpAddr>) -> Self {
+        self.source = Some(address.into());
+        self
+    }
+
+    /// The request's TTL, IPv6: hop limit. `ping -t`.
+    pub fn ttl(mut self, ttl: u8) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// The payload's length in bytes, 56 by default: 28 (IPv6: 48) more make the IP packet. `ping -s`.
+    pub fn size(mut self, bytes: usize) -> Self {
+        self.size = bytes;
+        self
+    }
+
+    /// Sets DF, and heeds no path MTU that is remembered from before. `ping -M probe`.
+    pub fn dont_fragment(mut self) -> Self {
+        self.fragments = Fragments::Never;
+        self
+    }
+
+    /// Leaves DF clear: everyone on the way may fragment. `ping -M dont`.
+    pub fn may_fragment(mut self) -> Self {
+        self.fragments = Fragments::Allowed;
+        self
+    }
+}
+
+impl Probe for Ping {
+    type Output = Outcome;
+
+    fn describe(&self) -> String {
+        let mut line = format!("{}: ping", self.namespace.name());
+        if let Some(device) = &self.device {
+            let _ = write!(line, " -I {device}");
+        }
+        if let Some(source) = &self.source {
+            let _ = write!(line, " -I {source}");
+        }
+        if let Some(ttl) = self.ttl {
+            let _ = write!(line, " -t {ttl}");
+        }
+        if self.size != 56 {
+            let _ = write!(line, " -s {}", self.size);
+        }
+        line.push_str(match self.fragments {
+            Fragments::Default => "",
+            Fragments::Never => " -M probe",
+            Fragments::Allowed => " -M dont",
+        });
+        format!("{line} {}", self.target)
+    }
+
+    fn look(&self, _: Deadline) -> Result<Outcome> {
+        let deadline = Deadline::exactly(traffic::silence());
+        let opened = match self.namespace.run(|| self.open())? {
+            Ok(opened) => opened,
+            // A device or an address that is not there may come yet.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EADDRNOTAVAIL)) => {
+                return refused(error).map_err(|error| self.error(error));
+            }
+            Err(error) => return Err(self.error(error)),
+        };
+        let (socket, scope) = opened;
+        Exchange::new(self, &socket, scope).run(deadline)
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(Again))
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        std::iter::once(&self.namespace).chain(&self.target.namespace).cloned().collect()
+    }
+}
+
+impl Ping {
+    fn error(&self, error: io::Error) -> Error {
+        Error::kernel(format!("sending an echo to {}", self.target), self.namespace.name(), error)
+    }
+
+    fn v6(&self) -> bool {
+        self.target.address.is_ipv6()
+    }
+
+    /// A raw socket as asked for, and the index of the device, to be called inside the namespace.
+    fn open(&self) -> io::Result<(Socket, u32)> {
+        let v6 = self.v6();
+        let (domain, protocol) = if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
+        let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+        if v6 {
+            sys::only_icmpv6_types(&socket, &[icmp::V6_ECHO_REPLY])?;
+            setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
+        } else {
+            sys::only_icmp_types(&socket, &[icmp::ECHO_REPLY])?;
+            socket.set_broadcast(true)?;
+        }
+        traffic::queue_errors(&socket, v6)?;
+        traffic::set_fragments(&socket, v6, self.fragments)?;
+        if let Some(ttl) = self.ttl {
+            traffic::set_ttl(&socket, v6, ttl)?;
+        }
+        let mut scope = 0;
+        if let Some(device) = &self.device {
+            socket.bind_device(Some(device.as_bytes()))?;
+            scope = nix::net::if_::if_nametoindex(device.as_str())?;
+        }
+        if let Some(source) = self.source {
+            socket.bind(&address(source, scope).into())?;
+        }
+        Ok((socket, scope))
+    }
+}
+
+/// A request, and what comes of it.
+struct Exchange<'a> {
+    ping: &'a Ping,
+    socket: &'a Socket,
+    to: SocketAddr,
+    identifier: u16,
+    sent: Vec<Instant>,
+    /// How often this host reported that it found no neighbour.
+    without_neighbour: usize,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(ping: &'a Ping, socket: &'a Socket, scope: u32) -> Self {
+        let to = address(ping.target.address, scope);
+        Self { ping, socket, to, identifier: fresh_identifier(), sent: Vec::new(), without_neighbour: 0 }
+    }
+
+    fn run(mut self, deadline: Deadline) -> Result<Outcome> {
+        if let Err(error) = self.send() {
+            let outcome = refused(error).map_err(|error| self.error(error))?;
+            return Ok(self.with_mtu(outcome));
+        }
+        loop {
+            let ready = traffic::wait_readable(self.socket, deadline).map_err(|error| self.error(error))?;
+            if ready.readable
+                && let Some(outcome) = self.hear()
+            {
+                return Ok(outcome);
+            }
+            if ready.failed
+                && let Some(outcome) = self.errors()?
+            {
+                return Ok(outcome);
+            }
+            if deadline.passed() {
+                return Ok(self.nothing());
+            }
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        // An error that an earlier packet left on the socket would be taken for this one's.
+        self.socket.take_error()?;
+        let seq = self.sent.len() as u16 + 1;
+        let message = icmp::echo_request(self.ping.v6(), self.identifier, seq, self.ping.size);
+        self.sent.push(Instant::now());
+        self.socket.send_to(&message, &self.to.into())?;
+        Ok(())
+    }
+
+    /// Reads what has arrived, up to the first reply to one of our requests.
+    fn hear(&self) -> Option<Outcome> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let heard = match receive(self.socket, &mut buffer) {
+                Ok(heard) => heard,
+                // Nothing more, or an error that is on the error queue too: it is read there.
+                Err(_) => return None,
+            };
+            let Some((from, ttl, message)) = heard else { continue };
+            if let Some(sent) = self.is_ours(message, icmp::ECHO_REPLY, icmp::V6_ECHO_REPLY) {
+                return Some(self.reply(from, ttl, sent, message.len()));
+            }
+        }
+    }
+
+    fn reply(&self, from: IpAddr, ttl: u8, seq: u16, length: usize) -> Outcome {
+        let rtt = self.sent[usize::from(seq) - 1].elapsed();
+        let (from, size) = (from.to_string(), length - icmp::HEADER);
+        Heard::Reply { from, ttl, seq, size, rtt_ms: rtt.as_secs_f64() * 1000.0 }.into()
+    }
+
+    /// The sequence number, where `message` is an echo of this exchange.
+    fn is_ours(&self, message: &[u8], v4: u8, v6: u8) -> Option<u16> {
+        let (kind, identifier, seq) = icmp::echo(message)?;
+        let wanted = if self.ping.v6() { v6 } else { v4 };
+        let ours = kind == wanted && identifier == self.identifier;
+        (ours && (1..=self.sent.len()).contains(&seq.into())).then_some(seq)
+    }
+
+    /// Reads the error queue, up to the first that ends the exchange.
+    fn errors(&mut self) -> Result<Option<Outcome>> {
+        while let Some(late) = traffic::next_error(self.socket).map_err(|error| self.error(error))? {
+            let Some(from) = late.from else { continue };
+            if self.is_ours(&late.payload, icmp::ECHO_REQUEST, icmp::V6_ECHO_REQUEST).is_none() {
+                continue;
+            }
+            if !self.is_missing_neighbour(from, &late)? {
+                return Ok(Some(icmp::error(from, late.kind, late.code, late.info).into()));
+            }
+            self.without_neighbour += 1;
+            if let Err(error) = self.send() {
+                return refused(error).map(Some).map_err(|error| self.error(error));
+            }
+        }
+        self.socket.take_error().map_err(|error| self.error(error))?;
+        Ok(None)
+    }
+
+    /// Whether it is this host's own report that the neighbour did not answer (its own, so no one on the way refused).
+    fn is_missing_neighbour(&self, from: IpAddr, late: &Late) -> Result<bool> {
+        let kind =
+            if from.is_ipv6() { (icmp::V6_DESTINATION_UNREACHABLE, 3) } else { (icmp::DESTINATION_UNREACHABLE, 1) };
+        Ok((late.kind, late.code) == kind && traffic::is_own(&self.ping.namespace, from)?)
+    }
+
+    fn nothing(&self) -> Outcome {
+        let missing = || format!("{} sent, no neighbour found for {}", self.sent.len(), self.without_neighbour);
+        Outcome { heard: Heard::NoReply, note: (self.without_neighbour > 0).then(missing) }
+    }
+
+    /// With the MTU that a packet was too long for, which the kernel tells on the error queue.
+    fn with_mtu(&self, mut outcome: Outcome) -> Outcome {
+        if let Ok(Some(late)) = traffic::next_error(self.socket)
+            && late.errno == libc::EMSGSIZE
+        {
+            outcome.note = Some(format!("mtu = {}", late.info));
+        }
+        outcome
+    }
+
+    fn error(&self, error: io::Error) -> Error {
+        self.ping.error(error)
+    }
+}
+
+/// The kernel's refusal as an outcome; want of privilege or of descriptors is no outcome, but an error.
+fn refused(error: io::Error) -> io::Result<Outcome> {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EBADF) | None => Err(error),
+        Some(errno) => Ok(Outcome::local_error(errno)),
+    }
+}
+
+/// Receives one ICMP message: who sent it, the TTL that it arrived with, and the message.
+fn receive<'b>(socket: &Socket, buffer: &'b mut [u8]) -> io::Result<Option<(IpAddr, u8, &'b [u8])>> {
+    let mut control = vec![0; 256];
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    let length = message.bytes;
+    let hops = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv6HopLimit(hops) => Some(hops as u8),
+        _ => None,
+    });
+    let from = message.address.and_then(|address| address.as_sockaddr_in6().map(|address| address.ip()));
+    let bytes = &buffer[..length];
+    Ok(match from {
+        Some(from) => Some((from.into(), hops.unwrap_or(0), bytes)),
+        None => from_ipv4(bytes),
+    })
+}
+
+/// A raw IPv4 socket gives the IP header too.
+fn from_ipv4(packet: &[u8]) -> Option<(IpAddr, u8, &[u8])> {
+    let from: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+    let header = usize::from(packet[0] & 0x0f) * 4;
+    Some((from.into(), packet[8], packet.get(header..)?))
+}
+
+/// An identifier that no other look of this process uses soon; others start elsewhere.
+fn fresh_identifier() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id().wrapping_mul(0x9e37) as u16;
+    NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start)
+}
+
+/// With port 0, and a scope where IPv6 needs one.
+fn address(address: IpAddr, scope: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(_) => SocketAddr::new(address, 0),
+        IpAddr::V6(v6) => SocketAddrV6::new(v6, 0, 0, scope).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{Ipv4Addr, Ipv6Addr},
+        process::Command,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::Seen;
+
+    fn look(ping: &Ping) -> Outcome {
+        ping.look(Deadline::after(Duration::from_secs(5))).unwrap()
+    }
+
+    /// Two namespaces joined by one veth pair: `a0` (10.0.0.1/24, fd00::1/64) in the first, `b0` (.2, ::2) in the second.
+    fn pair() -> (Namespace, Namespace) {
+        let (a, b) = (Namespace::new("a").unwrap(), Namespace::new("b").unwrap());
+        let script = |namespace: &Namespace, text: &str| {
+            let done = namespace.run(|| Command::new("sh").args(["-ec", text]).status().unwrap()).unwrap();
+            assert!(done.success(), "{text}");
+        };
+        use std::os::fd::{AsFd, AsRawFd};
+        let fd = format!("/proc/{}/fd/{}", std::process::id(), b.as_fd().as_raw_fd());
+        script(&a, &format!("ip link set lo up; ip link add a0 type veth peer b0 netns {fd}"));
+        for (namespace, device, host) in [(&a, "a0", 1), (&b, "b0", 2)] {
+            script(
+                namespace,
+                &format!(
+                    "ip link set lo up; ip link set {device} up; ip addr add 10.0.0.{host}/24 dev {device};
+                     ip addr add fd00::{host}/64 dev {device} nodad;
+                     echo 50 >/proc/sys/net/ipv4/neigh/{device}/retrans_time_ms;
+                     echo 50 >/proc/sys/net/ipv6/neigh/{device}/retrans_time_ms"
+                ),
+            );
+        }
+        (a, b)
+    }
+
+    /// A namespace answers itself, at its own address, when its loopback is up; before that it does not even send.
+    #[test]
+    fn loopback_answers_once_it_is_up() {
+        let namespace = Namespace::new("alone").unwrap();
+        assert!(matches!(
+            look(&namespace.ping(Ipv4Addr::LOCALHOST)).seen(),
+            Heard::LocalError { errno: libc::ENETUNREACH, name: "ENETUNREACH" }
+        ));
+        namespace.run(|| Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap()).unwrap();
+        let outcome = look(&namespace.ping(Ipv4Addr::LOCALHOST));
+        assert!(
+            matches!(outcome.seen(), Heard::Reply { from: "127.0.0.1", ttl: 64, seq: 1, size: 56, .. }),
+            "{outcome}"
+        );
+        let outcome = look(&namespace.ping(Ipv6Addr::LOCALHOST).ttl(3).size(9));
+        assert!(matches!(outcome.seen(), Heard::Reply { from: "::1", ttl: 64, size: 9, .. }), "{outcome}");
+    }
+
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn a_neighbour_that_is_not_there_is_no_reply() {
+        let (a, b) = pair();
+        let outcome = look(&a.ping(Ipv4Addr::new(10, 0, 0, 2)).from_device("a0"));
+        assert!(matches!(outcome.seen(), Heard::Reply { from: "10.0.0.2", ttl: 64, .. }), "{outcome}");
+        let outcome = look(&b.ping("fd00::1".parse::<IpAddr>().unwrap()));
+        assert!(matches!(outcome.seen(), Heard::Reply { from: "fd00::1", ttl: 64, .. }), "{outcome}");
+
+        let started = Instant::now();
+        let outcome = look(&a.ping(Ipv4Addr::new(10, 0, 0, 3)));
+        assert!(matches!(outcome.seen(), Heard::NoReply), "{outcome}");
+        assert!(outcome.to_string().contains("no neighbour"), "{outcome}");
+        assert!(started.elapsed() >= traffic::silence(), "silence was cut short");
+        let outcome = look(&a.ping("fd00::3".parse::<IpAddr>().unwrap()));
+        assert!(matches!(outcome.seen(), Heard::NoReply), "{outcome}");
+    }
+
+    /// A packet longer than the device's MTU is not sent when it must not be fragmented; else it goes in pieces.
+    #[test]
+    fn too_long_is_a_local_error() {
+        let (a, _b) = pair();
+        let to = Ipv4Addr::new(10, 0, 0, 2);
+        let outcome = look(&a.ping(to).size(1472).dont_fragment());
+        assert!(matches!(outcome.seen(), Heard::Reply { size: 1472, .. }), "{outcome}");
+        let outcome = look(&a.ping(to).size(1473).dont_fragment());
+        assert!(matches!(outcome.seen(), Heard::LocalError { name: "EMSGSIZE", .. }), "{outcome}");
+        assert!(outcome.to_string().contains("mtu = 1500"), "{outcome}");
+        let outcome = look(&a.ping(to).size(1473).may_fragment());
+        assert!(matches!(outcome.seen(), Heard::Reply { size: 1473, .. }), "{outcome}");
+        let outcome = look(&a.ping("fd00::2".parse::<IpAddr>().unwrap()).size(1453).dont_fragment());
+        assert!(matches!(outcome.seen(), Heard::LocalError { name: "EMSGSIZE", .. }), "{outcome}");
+    }
+
+    /// A device that is not there, and an address that is not ours, are this host's errors.
+    #[test]
+    fn what_is_not_there_is_a_local_error() {
+        let (a, _b) = pair();
+        let to = Ipv4Addr::new(10, 0, 0, 2);
+        let outcome = look(&a.ping(to).from_device("nosuch0"));
+        assert!(matches!(outcome.seen(), Heard::LocalError { name: "ENODEV", .. }), "{outcome}");
+        let outcome = look(&a.ping(to).source(Ipv4Addr::new(10, 9, 9, 9)));
+        assert!(matches!(outcome.seen(), Heard::LocalError { name: "EADDRNOTAVAIL", .. }), "{outcome}");
+    }
+
+    #[test]
+    fn describe_is_what_one_would_type() {
+        let namespace = Namespace::new("host").unwrap();
+        let ping = namespace.ping(Ipv4Addr::new(10, 0, 0, 2)).from_device("br0").ttl(1).size(8).dont_fragment();
+        assert_eq!(ping.describe(), "host: ping -I br0 -t 1 -s 8 -M probe 10.0.0.2");
+    }
+}

@@ -1,0 +1,192 @@
+//! What comes back from the network: one type for every probe that sends something and listens.
+
+use std::fmt;
+
+use crate::probe::Seen;
+
+/// What a probe that sends something got back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was heard, as patterns match it.
+    pub heard: Heard<String>,
+    /// What else is known, for a reader: `no neighbour: 4 ARP requests unanswered`.
+    pub note: Option<String>,
+}
+
+/// What was heard. Patterns see it with `&str` in place of every `String`; addresses are as [`std::net::IpAddr`] prints them.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Heard<S> {
+    /// An ICMP echo reply.
+    Reply {
+        /// Who sent it.
+        from: S,
+        /// The TTL (IPv6: hop limit) that it arrived with: 64 where no router was on the way.
+        ttl: u8,
+        /// Which of the look's requests it answers; 1: the first, none was lost.
+        seq: u16,
+        /// The payload's length in bytes.
+        size: usize,
+        /// Milliseconds from request to reply.
+        rtt_ms: f64,
+    },
+    /// No echo reply, and no error but, maybe, this host's own for want of a neighbour.
+    NoReply,
+    /// An ICMP error, from a router on the way or from the target.
+    Unreachable {
+        /// Who says so.
+        from: S,
+        /// Its code in the words of `nft`'s `reject with`: `host-unreachable`, `port-unreachable`, `frag-needed`, `no-route`.
+        code: S,
+        /// The next hop's MTU in bytes, with `frag-needed` and `packet-too-big`; else 0.
+        mtu: u32,
+    },
+    /// The TTL ran out on the way (ICMP time exceeded).
+    TimeExceeded {
+        /// The router where it did.
+        from: S,
+    },
+    /// This host's kernel would not send.
+    LocalError {
+        /// The error's number: `libc::ENETUNREACH`.
+        errno: i32,
+        /// Its name: `ENETUNREACH`.
+        name: S,
+    },
+    /// A TCP connection was made.
+    Connected {
+        /// The address that it was made from.
+        local: S,
+    },
+    /// An HTTP answer.
+    Status {
+        /// The status code.
+        code: u16,
+        /// The client's address as the server saw it (test servers only).
+        client: S,
+        /// The server's name (test servers only): its namespace's.
+        server: S,
+    },
+    /// The target said no: TCP reset in answer to a SYN, or ICMP port unreachable for a UDP port.
+    Refused,
+    /// The connection was reset after it had been made.
+    Reset,
+    /// No answer to a TCP SYN, or none to a request.
+    TimedOut,
+    /// A UDP answer.
+    Answer {
+        /// The address that it came from.
+        from: S,
+        /// The client's address as the server saw it (test servers only).
+        client_seen: S,
+        /// The client's port as the server saw it (test servers only).
+        port_seen: u16,
+        /// The server's name (test servers only): its namespace's.
+        server: S,
+    },
+    /// No UDP answer.
+    Silence,
+    /// A DNS answer with an address.
+    Address(S),
+    /// A DNS answer without an address for the name.
+    NoSuchName,
+    /// No DNS server answered.
+    NoAnswer,
+}
+
+impl Outcome {
+    /// Whether something came back from the far end: a reply or an answer, not an error and not silence.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        use Heard::{Address, Answer, Connected, NoSuchName, Reply, Status};
+        matches!(self.heard, Reply { .. } | Connected { .. } | Status { .. } | Answer { .. } | Address(_) | NoSuchName)
+    }
+
+    pub(crate) fn local_error(errno: i32) -> Self {
+        Heard::LocalError { errno, name: errno_name(errno) }.into()
+    }
+}
+
+impl From<Heard<String>> for Outcome {
+    fn from(heard: Heard<String>) -> Self {
+        Self { heard, note: None }
+    }
+}
+
+impl Seen for Outcome {
+    type As<'a> = Heard<&'a str>;
+
+    fn seen(&self) -> Heard<&str> {
+        use Heard::*;
+        match &self.heard {
+            Reply { from, ttl, seq, size, rtt_ms } => {
+                Reply { from, ttl: *ttl, seq: *seq, size: *size, rtt_ms: *rtt_ms }
+            }
+            NoReply => NoReply,
+            Unreachable { from, code, mtu } => Unreachable { from, code, mtu: *mtu },
+            TimeExceeded { from } => TimeExceeded { from },
+            LocalError { errno, name } => LocalError { errno: *errno, name },
+            Connected { local } => Connected { local },
+            Status { code, client, server } => Status { code: *code, client, server },
+            Refused => Refused,
+            Reset => Reset,
+            TimedOut => TimedOut,
+            Answer { from, client_seen, port_seen, server } => {
+                Answer { from, client_seen, port_seen: *port_seen, server }
+            }
+            Silence => Silence,
+            Address(address) => Address(address),
+            NoSuchName => NoSuchName,
+            NoAnswer => NoAnswer,
+        }
+    }
+}
+
+/// In the words of `ping(8)` where it has some.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Heard::*;
+        match &self.heard {
+            Reply { from, ttl, seq, size, rtt_ms } => {
+                write!(f, "{} bytes from {from}: icmp_seq={seq} ttl={ttl} time={rtt_ms:.3} ms", size + 8)?;
+            }
+            NoReply => write!(f, "no reply")?,
+            Unreachable { from, code, mtu: 0 } => write!(f, "From {from}: {code}")?,
+            Unreachable { from, code, mtu } => write!(f, "From {from}: {code} (mtu = {mtu})")?,
+            TimeExceeded { from } => write!(f, "From {from}: time to live exceeded")?,
+            LocalError { errno, name } => {
+                let message = std::io::Error::from_raw_os_error(*errno);
+                write!(f, "local error {name}: {message}")?;
+            }
+            Connected { local } => write!(f, "connected from {local}")?,
+            Status { code, client, server } => {
+                write!(f, "HTTP {code}")?;
+                if !server.is_empty() {
+                    write!(f, " from {server}, which saw the client {client}")?;
+                }
+            }
+            Refused => write!(f, "connection refused")?,
+            Reset => write!(f, "connection reset")?,
+            TimedOut => write!(f, "timed out")?,
+            Answer { from, client_seen, port_seen, server } => {
+                write!(f, "answer from {from}")?;
+                if !server.is_empty() {
+                    write!(f, " ({server}), which saw the client {client_seen} port {port_seen}")?;
+                }
+            }
+            Silence => write!(f, "no answer")?,
+            Address(address) => write!(f, "{address}")?,
+            NoSuchName => write!(f, "no such name (NXDOMAIN, or no address)")?,
+            NoAnswer => write!(f, "no server answered")?,
+        }
+        match &self.note {
+            Some(note) => write!(f, " ({note})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `ENETUNREACH`
+pub(crate) fn errno_name(errno: i32) -> String {
+    format!("{:?}", nix::errno::Errno::from_raw(errno))
+}
