@@ -49,8 +49,13 @@ pub use crate::{
     namespace::Namespace,
     probe::{
         Probe, Seen, Watch,
+        filter::{self, Filter},
+        forge,
+        frame::Frame,
+        inject::Injector,
         outcome::{Heard, Outcome},
         ping::Ping,
+        tap::{Captured, Station, Tap},
         target::Target,
     },
     topology::Topology,

@@ -10,12 +10,15 @@ use crate::{Deadline, Namespace, Result};
 pub mod addresses;
 pub mod counters;
 pub mod fdb;
+pub mod filter;
+pub mod forge;
 pub mod frame;
 mod icmp;
 pub mod inject;
 pub mod links;
 pub mod neighbour;
 pub mod outcome;
+mod packet;
 pub mod ping;
 pub mod route_to;
 pub mod routes;
@@ -24,6 +27,8 @@ mod sys;
 pub mod sysctl;
 pub mod tap;
 pub mod target;
+#[cfg(test)]
+mod testing;
 mod traffic;
 
 /// Something that can be looked at.

@@ -364,42 +364,13 @@ fn address(address: IpAddr, scope: u32) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::{Ipv4Addr, Ipv6Addr},
-        process::Command,
-        time::Duration,
-    };
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::Seen;
-
-    fn look(ping: &Ping) -> Outcome {
-        ping.look(Deadline::after(Duration::from_secs(5))).unwrap()
-    }
-
-    /// Two namespaces joined by one veth pair: `a0` (10.0.0.1/24, fd00::1/64) in the first, `b0` (.2, ::2) in the second.
-    fn pair() -> (Namespace, Namespace) {
-        let (a, b) = (Namespace::new("a").unwrap(), Namespace::new("b").unwrap());
-        let script = |namespace: &Namespace, text: &str| {
-            let done = namespace.run(|| Command::new("sh").args(["-ec", text]).status().unwrap()).unwrap();
-            assert!(done.success(), "{text}");
-        };
-        use std::os::fd::{AsFd, AsRawFd};
-        let fd = format!("/proc/{}/fd/{}", std::process::id(), b.as_fd().as_raw_fd());
-        script(&a, &format!("ip link set lo up; ip link add a0 type veth peer b0 netns {fd}"));
-        for (namespace, device, host) in [(&a, "a0", 1), (&b, "b0", 2)] {
-            script(
-                namespace,
-                &format!(
-                    "ip link set lo up; ip link set {device} up; ip addr add 10.0.0.{host}/24 dev {device};
-                     ip addr add fd00::{host}/64 dev {device} nodad;
-                     echo 50 >/proc/sys/net/ipv4/neigh/{device}/retrans_time_ms;
-                     echo 50 >/proc/sys/net/ipv6/neigh/{device}/retrans_time_ms"
-                ),
-            );
-        }
-        (a, b)
-    }
+    use crate::{
+        Seen,
+        probe::testing::{look, pair, script},
+    };
 
     /// A namespace answers itself, at its own address, when its loopback is up; before that it does not even send.
     #[test]
@@ -409,7 +380,7 @@ mod tests {
             look(&namespace.ping(Ipv4Addr::LOCALHOST)).seen(),
             Heard::LocalError { errno: libc::ENETUNREACH, name: "ENETUNREACH" }
         ));
-        namespace.run(|| Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap()).unwrap();
+        script(&namespace, "ip link set lo up");
         let outcome = look(&namespace.ping(Ipv4Addr::LOCALHOST));
         assert!(
             matches!(outcome.seen(), Heard::Reply { from: "127.0.0.1", ttl: 64, seq: 1, size: 56, .. }),

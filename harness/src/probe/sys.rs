@@ -3,6 +3,7 @@
 use std::{
     io, mem,
     os::fd::{AsFd, AsRawFd},
+    time::Duration,
 };
 
 /// Sets a socket option whose value is a number: `setsockopt(2)`.
@@ -34,4 +35,102 @@ fn set<T: Copy>(socket: &impl AsFd, level: i32, option: i32, value: &T) -> io::R
         libc::setsockopt(socket.as_fd().as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), length)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Binds a packet socket to a device; from then on it gets that device's frames of `protocol`, 0: none. packet(7).
+pub(crate) fn bind_packet(socket: &impl AsFd, index: u32, protocol: u16) -> io::Result<()> {
+    // SAFETY: all-zero is a valid `sockaddr_ll`.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = index as i32;
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the pointer is to a live `sockaddr_ll` of `length` bytes, which the call only reads.
+    let result = unsafe { libc::bind(socket.as_fd().as_raw_fd(), std::ptr::from_ref(&address).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How many frames a packet socket had no room for since the last call: `PACKET_STATISTICS`, packet(7).
+pub(crate) fn frames_lost(socket: &impl AsFd) -> io::Result<u32> {
+    // SAFETY: all-zero is a valid `tpacket_stats`.
+    let mut statistics: libc::tpacket_stats = unsafe { mem::zeroed() };
+    let mut length = mem::size_of_val(&statistics) as libc::socklen_t;
+    // SAFETY: the pointers are to a live `tpacket_stats` and to its length, which the call keeps to.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            std::ptr::from_mut(&mut statistics).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(statistics.tp_drops) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The hardware address of the device that a packet socket is bound to, where it has one of six bytes.
+pub(crate) fn device_mac(socket: &impl AsFd) -> io::Result<Option<[u8; 6]>> {
+    // SAFETY: all-zero is a valid `sockaddr_ll`.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    let mut length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the pointers are to a live `sockaddr_ll` and to its length, which the call keeps to.
+    let result = unsafe {
+        libc::getsockname(socket.as_fd().as_raw_fd(), std::ptr::from_mut(&mut address).cast(), &raw mut length)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mac: [u8; 6] = *address.sll_addr.first_chunk().expect("six of eight bytes");
+    Ok((address.sll_halen == 6).then_some(mac))
+}
+
+/// A frame that a packet socket received.
+pub(crate) struct Received {
+    /// Its length; the buffer holds as much of it as it has room for.
+    pub length: usize,
+    /// `sll_pkttype`
+    pub kind: u8,
+    /// When the kernel saw it, since 1970; with `SO_TIMESTAMPNS`.
+    pub at: Option<Duration>,
+}
+
+/// Receives one frame without waiting.
+pub(crate) fn receive_packet(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+    /// Room for control messages, aligned as they must be.
+    #[repr(align(8))]
+    struct Control([u8; 128]);
+    let mut control = Control([0; 128]);
+    // SAFETY: all-zero is a valid `sockaddr_ll`, and a valid `msghdr`.
+    let (mut address, mut header): (libc::sockaddr_ll, libc::msghdr) = unsafe { (mem::zeroed(), mem::zeroed()) };
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    header.msg_name = std::ptr::from_mut(&mut address).cast();
+    header.msg_namelen = mem::size_of_val(&address) as libc::socklen_t;
+    header.msg_iov = &raw mut slice;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len() as _;
+    // SAFETY: every pointer in the header is to a live buffer of the length that stands beside it.
+    let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+    if length < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let length = (length as usize).min(buffer.len());
+    Ok(Received { length, kind: address.sll_pkttype, at: timestamp(&header) })
+}
+
+/// The `SCM_TIMESTAMPNS` of a received message.
+fn timestamp(header: &libc::msghdr) -> Option<Duration> {
+    // SAFETY: the kernel has filled in the header's control buffer, which is still alive.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: it is null, or points to a whole control message inside the buffer.
+    while let Some(message) = unsafe { next.as_ref() } {
+        if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+            // SAFETY: a message of this type holds a `timespec`; unaligned reads are safe wherever it lies.
+            let at = unsafe { libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned() };
+            return Some(Duration::new(at.tv_sec as u64, at.tv_nsec as u32));
+        }
+        // SAFETY: the header and the message belong together.
+        next = unsafe { libc::CMSG_NXTHDR(header, message) };
+    }
+    None
 }
