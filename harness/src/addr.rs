@@ -1,1 +1,52 @@
-//! Addresses.
+//! Addresses, over `RTM_NEWADDR` and `RTM_DELADDR`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rtnetlink::packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
+};
+
+use crate::netlink::Request;
+
+/// Adds an address to the link with this index. Equivalent to `ip address add ADDRESS dev LINK` (broadcast `+`).
+pub fn add(link: u32, address: IpNet) -> Request {
+    Request::create(format!("adding address {address}"), RouteNetlinkMessage::NewAddress(message(link, address)))
+}
+
+/// Adds an IPv6 address that is used at once, without duplicate address detection. Equivalent to `ip address add ... nodad`.
+pub fn add_without_dad(link: u32, address: IpNet) -> Request {
+    let mut message = message(link, address);
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    Request::create(format!("adding address {address}"), RouteNetlinkMessage::NewAddress(message))
+}
+
+/// Takes an address from the link with this index. Equivalent to `ip address del ADDRESS dev LINK`.
+pub fn delete(link: u32, address: IpNet) -> Request {
+    Request::change(format!("deleting address {address}"), RouteNetlinkMessage::DelAddress(message(link, address)))
+}
+
+fn message(link: u32, address: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = link;
+    message.header.prefix_len = address.prefix_len();
+    message.header.scope = if address.addr().is_loopback() { AddressScope::Host } else { AddressScope::Universe };
+    message.attributes.push(AddressAttribute::Local(address.addr()));
+    message.attributes.push(AddressAttribute::Address(address.addr()));
+    message.header.family = match address {
+        IpNet::V4(net) => {
+            if net.prefix_len() < 31 && !net.addr().is_loopback() {
+                message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+            }
+            AddressFamily::Inet
+        }
+        IpNet::V6(_) => AddressFamily::Inet6,
+    };
+    message
+}
+
+/// The IP family of an address, as netlink numbers it.
+pub(crate) fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}

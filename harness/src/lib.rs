@@ -39,6 +39,7 @@ pub mod sysctl;
 pub mod topology;
 pub mod world;
 
+mod netlink;
 mod ruleset;
 mod runtime;
 
@@ -47,6 +48,7 @@ pub use crate::{
     error::{Error, Result},
     mac::Mac,
     namespace::Namespace,
+    netlink::Request,
     probe::{
         Probe, Seen, Watch,
         filter::{self, Filter},

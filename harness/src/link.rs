@@ -1,1 +1,313 @@
-//! Links: bridges and veth pairs.
+//! Links: bridges and veth pairs, over `RTM_NEWLINK` and its kin.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec,
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{
+            BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+            LinkAttribute, LinkMessage,
+        },
+    },
+};
+
+use crate::{Error, Mac, Namespace, Result, netlink::Request};
+
+/// A bridge to be made. Equivalent to `ip link add NAME up type bridge`.
+///
+/// ```no_run
+/// # let host = netproof::Namespace::new("host")?;
+/// host.apply(netproof::link::Bridge::new("br0").request())?;
+/// # Ok::<(), netproof::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Bridge {
+    name: String,
+    link: LinkMessageBuilder<LinkUnspec>,
+    data: Vec<InfoBridge>,
+}
+
+impl Bridge {
+    /// A bridge that is up at once, without STP.
+    pub fn new(name: &str) -> Self {
+        let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Bridge).name(name).up();
+        Self { name: name.into(), link, data: vec![InfoBridge::StpState(BridgeStpState::Disabled)] }
+    }
+
+    /// Its interface index, chosen by the caller, so that what follows can name it without asking.
+    pub fn index(mut self, index: u32) -> Self {
+        self.link = self.link.index(index);
+        self
+    }
+
+    /// Its MAC address. Set, it no longer follows the ports'.
+    pub fn mac(mut self, mac: Mac) -> Self {
+        self.link = self.link.address(mac.0.to_vec());
+        self
+    }
+
+    /// Its MTU in bytes. Set, it no longer follows the ports'.
+    pub fn mtu(mut self, mtu: u32) -> Self {
+        self.link = self.link.mtu(mtu);
+        self
+    }
+
+    /// Its link group (`ip link set group`), by which its owner finds it again.
+    pub fn group(mut self, group: u32) -> Self {
+        self.link = self.link.link_group(group);
+        self
+    }
+
+    /// Made, but not up.
+    pub fn down(mut self) -> Self {
+        self.link = self.link.down();
+        self
+    }
+
+    /// Further options of the bridge: `IFLA_BR_*`.
+    pub fn option(mut self, option: InfoBridge) -> Self {
+        self.data.push(option);
+        self
+    }
+
+    /// The request that makes it.
+    pub fn request(self) -> Request {
+        let message = self.link.set_info_data(InfoData::Bridge(self.data)).build();
+        Request::create(format!("adding bridge {}", self.name), RouteNetlinkMessage::NewLink(message))
+    }
+}
+
+/// A veth pair to be made, both ends in place at once.
+///
+/// Equivalent to `ip link add NAME up master BRIDGE type veth peer name PEER netns NODE`, in one message. The
+/// kernel refuses a peer that is to be created up (`ENOTCONN`): it needs [`set_up`] in its own namespace.
+#[derive(Debug)]
+#[must_use]
+pub struct Veth {
+    name: String,
+    link: LinkMessageBuilder<LinkUnspec>,
+    peer: LinkMessageBuilder<LinkUnspec>,
+    held: Option<Namespace>,
+}
+
+impl Veth {
+    /// An end called `name`, up, and one called `peer`, in the same namespace unless [`Veth::peer_in`] says otherwise.
+    pub fn new(name: &str, peer: &str) -> Self {
+        let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth).name(name).up();
+        let peer_end = LinkMessageBuilder::<LinkUnspec>::new().name(peer);
+        Self { name: name.into(), link, peer: peer_end, held: None }
+    }
+
+    /// This end's interface index.
+    pub fn index(mut self, index: u32) -> Self {
+        self.link = self.link.index(index);
+        self
+    }
+
+    /// The bridge, by index, that this end is a port of.
+    pub fn master(mut self, bridge: u32) -> Self {
+        self.link = self.link.controller(bridge);
+        self
+    }
+
+    /// This end's MAC address.
+    pub fn mac(mut self, mac: Mac) -> Self {
+        self.link = self.link.address(mac.0.to_vec());
+        self
+    }
+
+    /// Both ends' MTU in bytes.
+    pub fn mtu(mut self, mtu: u32) -> Self {
+        self.link = self.link.mtu(mtu);
+        self.peer = self.peer.mtu(mtu);
+        self
+    }
+
+    /// This end's link group.
+    pub fn group(mut self, group: u32) -> Self {
+        self.link = self.link.link_group(group);
+        self
+    }
+
+    /// This end is made, but not up.
+    pub fn down(mut self) -> Self {
+        self.link = self.link.down();
+        self
+    }
+
+    /// The namespace that the peer is made in.
+    pub fn peer_in(mut self, namespace: &Namespace) -> Self {
+        self.peer = self.peer.setns_by_fd(namespace.as_fd().as_raw_fd());
+        self.held = Some(namespace.clone());
+        self
+    }
+
+    /// The peer's interface index, in its namespace.
+    pub fn peer_index(mut self, index: u32) -> Self {
+        self.peer = self.peer.index(index);
+        self
+    }
+
+    /// The peer's MAC address.
+    pub fn peer_mac(mut self, mac: Mac) -> Self {
+        self.peer = self.peer.address(mac.0.to_vec());
+        self
+    }
+
+    /// The request that makes it.
+    pub fn request(self) -> Request {
+        let message = self.link.set_info_data(InfoData::Veth(InfoVeth::Peer(self.peer.build()))).build();
+        let request = Request::create(format!("adding veth {}", self.name), RouteNetlinkMessage::NewLink(message));
+        match self.held {
+            Some(namespace) => request.holding(namespace),
+            None => request,
+        }
+    }
+}
+
+/// A flag of a bridge port, as `bridge link set dev NAME FLAG on|off` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortFlag {
+    /// Frames may leave by the port that they came in by.
+    Hairpin,
+    /// The bridge learns source addresses here.
+    Learning,
+    /// Unknown unicast frames leave here.
+    Flood,
+    /// Frames from an isolated port do not leave here.
+    Isolated,
+}
+
+/// Sets a flag of the bridge port with this name and index. Equivalent to `bridge link set dev NAME FLAG on|off`.
+pub fn set_port(name: &str, index: u32, flag: PortFlag, on: bool) -> Request {
+    let flag = match flag {
+        PortFlag::Hairpin => InfoBridgePort::HairpinMode(on),
+        PortFlag::Learning => InfoBridgePort::Learning(on),
+        PortFlag::Flood => InfoBridgePort::UnicastFlood(on),
+        PortFlag::Isolated => InfoBridgePort::Isolated(on),
+    };
+    let doing = format!("setting {flag:?} on port {name}");
+    let link = LinkMessageBuilder::<LinkUnspec>::new()
+        .index(index)
+        .set_port_kind(InfoPortKind::Bridge)
+        .set_port_data(InfoPortData::BridgePort(vec![flag]));
+    Request::change(doing, RouteNetlinkMessage::NewLink(link.build()))
+}
+
+/// Sets an option of the bridge with this name and index: `IFLA_BR_*`. Equivalent to `ip link set NAME type bridge ...`.
+pub fn set_bridge(name: &str, index: u32, option: InfoBridge) -> Request {
+    let doing = format!("setting {option:?} on bridge {name}");
+    let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Bridge)
+        .index(index)
+        .set_info_data(InfoData::Bridge(vec![option]));
+    Request::change(doing, RouteNetlinkMessage::NewLink(link.build()))
+}
+
+/// Brings a link up. Equivalent to `ip link set NAME up`.
+pub fn set_up(name: &str) -> Request {
+    change(format!("bringing up link {name}"), LinkMessageBuilder::<LinkUnspec>::new().name(name).up())
+}
+
+/// Takes a link down. Equivalent to `ip link set NAME down`.
+pub fn set_down(name: &str) -> Request {
+    change(format!("taking down link {name}"), LinkMessageBuilder::<LinkUnspec>::new().name(name).down())
+}
+
+/// Sets an MTU in bytes. Equivalent to `ip link set NAME mtu BYTES`.
+pub fn set_mtu(name: &str, mtu: u32) -> Request {
+    change(format!("setting mtu {mtu} on link {name}"), LinkMessageBuilder::<LinkUnspec>::new().name(name).mtu(mtu))
+}
+
+/// Sets a MAC address. Equivalent to `ip link set NAME address MAC`.
+pub fn set_mac(name: &str, mac: Mac) -> Request {
+    let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).address(mac.0.to_vec());
+    change(format!("setting address {mac} on link {name}"), link)
+}
+
+/// Makes a link a port of the bridge with this index; 0: of none. Equivalent to `ip link set NAME master BRIDGE`.
+pub fn set_master(name: &str, bridge: u32) -> Request {
+    let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).controller(bridge);
+    change(format!("attaching link {name} to the bridge with index {bridge}"), link)
+}
+
+/// Moves a link into another namespace: it arrives down and without addresses. Equivalent to `ip link set NAME netns NS`.
+pub fn set_namespace(name: &str, namespace: &Namespace) -> Request {
+    let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).setns_by_fd(namespace.as_fd().as_raw_fd());
+    change(format!("moving link {name} into {}", namespace.name()), link).holding(namespace.clone())
+}
+
+/// Takes a link away; the other end of a veth goes with it. Equivalent to `ip link del NAME`.
+pub fn delete(name: &str) -> Request {
+    let message = LinkMessageBuilder::<LinkUnspec>::new().name(name).build();
+    Request::change(format!("deleting link {name}"), RouteNetlinkMessage::DelLink(message))
+}
+
+fn change(doing: String, link: LinkMessageBuilder<LinkUnspec>) -> Request {
+    // By name: RTM_SETLINK takes IFLA_IFNAME as the key where the index is 0.
+    Request::change(doing, RouteNetlinkMessage::SetLink(link.build()))
+}
+
+impl Namespace {
+    /// The index of the link of this name. Equivalent to `if_nametoindex(3)`.
+    pub fn index(&self, link: &str) -> Result<u32> {
+        self.link_message(link).map(|message| message.header.index)
+    }
+
+    /// One link as the kernel describes it, asked for by name. The question itself runs a pending link watch (`linkwatch_sync_dev`).
+    pub(crate) fn link_message(&self, link: &str) -> Result<LinkMessage> {
+        let doing = format!("looking up link {link}");
+        let message = LinkMessageBuilder::<LinkUnspec>::new().name(link).build();
+        let found = self.ask(&doing, RouteNetlinkMessage::GetLink(message), false)?;
+        let link = found.into_iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        });
+        link.ok_or_else(|| Error::kernel(doing, self.name(), std::io::Error::from_raw_os_error(libc::ENODEV)))
+    }
+}
+
+/// The name among a link's attributes.
+pub(crate) fn name_of(link: &LinkMessage) -> Option<&str> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A veth is made with its port attached and its peer in the node, in one message.
+    ///
+    ///     host[br0: port] --- end[node]
+    #[test]
+    fn both_ends_in_place() {
+        let (host, node) = (Namespace::new("host").unwrap(), Namespace::new("node").unwrap());
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        host.apply_all([
+            Bridge::new("br0").index(10).request(),
+            Veth::new("port", "end").index(11).master(10).peer_in(&node).peer_mac(mac).mtu(1400).request(),
+        ])
+        .unwrap();
+        node.apply(set_up("end")).unwrap();
+        let end = node.link_message("end").unwrap();
+        assert!(end.attributes.contains(&LinkAttribute::Address(mac.0.to_vec())));
+        assert!(end.attributes.contains(&LinkAttribute::Mtu(1400)));
+        let port = host.link_message("port").unwrap();
+        assert!(port.attributes.contains(&LinkAttribute::Controller(10)));
+        host.apply(set_port("port", 11, PortFlag::Hairpin, true)).unwrap();
+        host.flush_fdb("br0").unwrap();
+    }
+
+    /// An error names the object, the namespace and the kernel's reason.
+    #[test]
+    fn an_error_names_all() {
+        let host = Namespace::new("host").unwrap();
+        let error = host.apply(set_up("nothing")).unwrap_err().to_string();
+        assert_eq!(error, "bringing up link nothing in namespace host: No such device (os error 19)");
+    }
+}

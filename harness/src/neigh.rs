@@ -1,1 +1,76 @@
-//! Neighbours.
+//! Neighbours (ARP and ND entries), over `RTM_NEWNEIGH` and `RTM_DELNEIGH`.
+
+use std::net::IpAddr;
+
+use rtnetlink::packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    route::RouteType,
+};
+
+use crate::{Mac, Namespace, Result, addr::family, netlink::Request};
+
+/// Sets a neighbour for good. Equivalent to `ip neigh replace ADDRESS lladdr MAC dev LINK nud permanent`.
+pub fn set_permanent(link: u32, address: IpAddr, mac: Mac) -> Request {
+    let mut message = message(link, address);
+    message.header.state = NeighbourState::Permanent;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    Request::replace(format!("setting neighbour {address} lladdr {mac}"), RouteNetlinkMessage::NewNeighbour(message))
+}
+
+/// Takes a neighbour away. Equivalent to `ip neigh del ADDRESS dev LINK`.
+pub fn delete(link: u32, address: IpAddr) -> Request {
+    let message = message(link, address);
+    Request::change(format!("deleting neighbour {address}"), RouteNetlinkMessage::DelNeighbour(message))
+}
+
+impl Namespace {
+    /// Forgets every neighbour but the permanent ones. Equivalent to `ip neigh flush all`.
+    pub fn flush_neighbours(&self) -> Result<()> {
+        let removals: Vec<Request> = self
+            .neighbour_messages()?
+            .into_iter()
+            .filter(|message| !matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp))
+            .map(|message| Request::change("flushing neighbours".into(), RouteNetlinkMessage::DelNeighbour(message)))
+            .collect();
+        ignoring_gone(self.apply_all(removals))
+    }
+
+    /// Every neighbour, as the kernel describes it.
+    pub(crate) fn neighbour_messages(&self) -> Result<Vec<NeighbourMessage>> {
+        self.dump_neighbours(AddressFamily::Unspec)
+    }
+
+    pub(crate) fn dump_neighbours(&self, family: AddressFamily) -> Result<Vec<NeighbourMessage>> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family;
+        let doing = if family == AddressFamily::Bridge { "listing the FDB" } else { "listing neighbours" };
+        let found = self.ask(doing, RouteNetlinkMessage::GetNeighbour(message), true)?;
+        let neighbours = found.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewNeighbour(neighbour) => Some(neighbour),
+            _ => None,
+        });
+        Ok(neighbours.collect())
+    }
+}
+
+/// What was to be taken away may have gone by itself since it was listed.
+pub(crate) fn ignoring_gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(crate::Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn message(link: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = link;
+    let destination = match address {
+        IpAddr::V4(address) => NeighbourAddress::Inet(address),
+        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+    };
+    message.attributes.push(NeighbourAttribute::Destination(destination));
+    message
+}

@@ -1,1 +1,78 @@
-//! Sysctls of a network namespace.
+//! Sysctls of a network namespace: `/proc/sys/net`, as the thread inside sees it.
+
+use std::{fs, io};
+
+use crate::{Error, Namespace, Result};
+
+impl Namespace {
+    /// Sets sysctls, all from one thread inside. Equivalent to `sysctl -w NAME=VALUE`.
+    ///
+    /// Names are the kernel's, with dots: `net.ipv4.conf.br0.rp_filter`; a dot within a device's name is written `/`.
+    pub fn set_sysctls<N: AsRef<str> + Sync>(&self, settings: &[(N, &str)]) -> Result<()> {
+        self.run(|| {
+            for (name, value) in settings {
+                let name = name.as_ref();
+                fs::write(path(name), value)
+                    .map_err(|error| Error::kernel(format!("setting sysctl {name}={value}"), self.name(), error))?;
+            }
+            Ok(())
+        })?
+    }
+
+    /// Sets one sysctl. Equivalent to `sysctl -w NAME=VALUE`.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<()> {
+        self.set_sysctls(&[(name, value)])
+    }
+
+    /// What a sysctl is set to, without the line's end. Equivalent to `sysctl -n NAME`.
+    pub fn sysctl(&self, name: &str) -> Result<String> {
+        let read = self.run(|| fs::read_to_string(path(name)))?;
+        let text = read.map_err(|error| Error::kernel(format!("reading sysctl {name}"), self.name(), error))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Like [`Namespace::sysctl`]; `None` where this kernel does not have it.
+    pub fn sysctl_if_there(&self, name: &str) -> Result<Option<String>> {
+        match self.sysctl(name) {
+            Err(Error::Kernel { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
+/// `net.ipv4.conf.eth0/10.rp_filter` is `/proc/sys/net/ipv4/conf/eth0.10/rp_filter`.
+pub(crate) fn path(name: &str) -> String {
+    let swapped: String = name
+        .chars()
+        .map(|letter| match letter {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect();
+    format!("/proc/sys/{swapped}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sysctl is set in its namespace only.
+    #[test]
+    fn a_sysctl_is_of_one_namespace() {
+        let (one, other) = (Namespace::new("one").unwrap(), Namespace::new("other").unwrap());
+        one.set_sysctl("net.ipv4.ip_forward", "1").unwrap();
+        other.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
+        assert_eq!(one.sysctl("net.ipv4.ip_forward").unwrap(), "1");
+        assert_eq!(other.sysctl("net.ipv4.ip_forward").unwrap(), "0");
+        assert_eq!(one.sysctl_if_there("net.ipv4.no_such").unwrap(), None);
+        let error = one.set_sysctl("net.ipv4.no_such", "1").unwrap_err().to_string();
+        assert!(error.contains("net.ipv4.no_such=1 in namespace one"), "{error}");
+    }
+
+    /// Dots and slashes change places, as sysctl(8) says.
+    #[test]
+    fn a_dot_in_a_device_name_is_a_slash() {
+        assert_eq!(path("net.ipv4.conf.eth0/10.rp_filter"), "/proc/sys/net/ipv4/conf/eth0.10/rp_filter");
+    }
+}

@@ -3,7 +3,7 @@
 //! The same types are read from `fixtures/topologies/*.toml` and written into a driver's request, so that no
 //! implementation is told anything else than another.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -262,5 +262,28 @@ impl JsonSchema for Destination {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "description": "A prefix, or `default`." })
+    }
+}
+
+/// As `ip route` prints it: `10.20.30.0/24 dev br0`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to)?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(dev) = &self.dev {
+            write!(f, " dev {dev}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Prefix(prefix) => prefix.fmt(f),
+        }
     }
 }
