@@ -13,6 +13,7 @@
 //! | [`lab`] | namespaces that live and die together |
 //! | [`implement`] | who builds a topology: the built-in implementation, or a driver |
 //! | [`probe`] | what the kernel really does |
+//! | [`serve`] | test servers, which tell what they saw |
 //! | [`explain`] | where a packet went missing, and why |
 //! | [`expect`] | look until a pattern holds |
 
@@ -35,6 +36,7 @@ pub mod neigh;
 pub mod probe;
 pub mod protocol;
 pub mod route;
+pub mod serve;
 pub mod sysctl;
 pub mod topology;
 pub mod world;
@@ -51,6 +53,7 @@ pub use crate::{
     netlink::Request,
     probe::{
         Probe, Seen, Watch,
+        endpoint::Endpoint,
         filter::{self, Filter},
         forge,
         frame::Frame,
@@ -60,5 +63,6 @@ pub use crate::{
         tap::{Captured, Station, Tap},
         target::Target,
     },
+    serve::Server,
     topology::Topology,
 };

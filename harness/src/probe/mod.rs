@@ -9,10 +9,13 @@ use crate::{Deadline, Namespace, Result};
 
 pub mod addresses;
 pub mod counters;
+pub mod dns;
+pub mod endpoint;
 pub mod fdb;
 pub mod filter;
 pub mod forge;
 pub mod frame;
+pub mod http;
 mod icmp;
 pub mod inject;
 pub mod links;
@@ -27,9 +30,11 @@ mod sys;
 pub mod sysctl;
 pub mod tap;
 pub mod target;
+pub mod tcp;
 #[cfg(test)]
 mod testing;
 mod traffic;
+pub mod udp;
 
 /// Something that can be looked at.
 pub trait Probe {

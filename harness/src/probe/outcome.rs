@@ -90,6 +90,8 @@ pub enum Heard<S> {
     Address(S),
     /// A DNS answer without an address for the name.
     NoSuchName,
+    /// The DNS server answers, but would not or could not tell: `SERVFAIL`, `REFUSED`.
+    Rcode(S),
     /// No DNS server answered.
     NoAnswer,
 }
@@ -98,8 +100,11 @@ impl Outcome {
     /// Whether something came back from the far end: a reply or an answer, not an error and not silence.
     #[must_use]
     pub fn answered(&self) -> bool {
-        use Heard::{Address, Answer, Connected, NoSuchName, Reply, Status};
-        matches!(self.heard, Reply { .. } | Connected { .. } | Status { .. } | Answer { .. } | Address(_) | NoSuchName)
+        use Heard::{Address, Answer, Connected, NoSuchName, Rcode, Reply, Status};
+        matches!(
+            self.heard,
+            Reply { .. } | Connected { .. } | Status { .. } | Answer { .. } | Address(_) | NoSuchName | Rcode(_)
+        )
     }
 
     pub(crate) fn local_error(errno: i32) -> Self {
@@ -137,6 +142,7 @@ impl Seen for Outcome {
             Silence => Silence,
             Address(address) => Address(address),
             NoSuchName => NoSuchName,
+            Rcode(code) => Rcode(code),
             NoAnswer => NoAnswer,
         }
     }
@@ -177,6 +183,7 @@ impl fmt::Display for Outcome {
             Silence => write!(f, "no answer")?,
             Address(address) => write!(f, "{address}")?,
             NoSuchName => write!(f, "no such name (NXDOMAIN, or no address)")?,
+            Rcode(code) => write!(f, "{code}")?,
             NoAnswer => write!(f, "no server answered")?,
         }
         match &self.note {

@@ -3,9 +3,8 @@
 use std::{
     fmt::Write,
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
-    sync::atomic::{AtomicU16, Ordering},
     time::Instant,
 };
 
@@ -15,10 +14,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     Deadline, Error, Namespace, Result, Target,
     probe::{
-        Probe, Watch, icmp,
+        Probe, Watch,
+        endpoint::scoped,
+        icmp,
         outcome::{Heard, Outcome},
         sys,
-        traffic::{self, Again, Fragments, Late},
+        traffic::{self, Afar, Again, Fragments},
     },
 };
 
@@ -130,11 +131,7 @@ impl Probe for Ping {
         let deadline = Deadline::exactly(traffic::silence());
         let opened = match self.namespace.run(|| self.open())? {
             Ok(opened) => opened,
-            // A device or an address that is not there may come yet.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EADDRNOTAVAIL)) => {
-                return refused(error).map_err(|error| self.error(error));
-            }
-            Err(error) => return Err(self.error(error)),
+            Err(error) => return traffic::not_opened(error).map_err(|error| self.error(error)),
         };
         let (socket, scope) = opened;
         Exchange::new(self, &socket, scope).run(deadline)
@@ -201,17 +198,17 @@ struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     fn new(ping: &'a Ping, socket: &'a Socket, scope: u32) -> Self {
         let to = address(ping.target.address, scope);
-        Self { ping, socket, to, identifier: fresh_identifier(), sent: Vec::new(), without_neighbour: 0 }
+        Self { ping, socket, to, identifier: traffic::fresh_token() as u16, sent: Vec::new(), without_neighbour: 0 }
     }
 
     fn run(mut self, deadline: Deadline) -> Result<Outcome> {
         if let Err(error) = self.send() {
-            let outcome = refused(error).map_err(|error| self.error(error))?;
+            let outcome = traffic::local_error(error).map_err(|error| self.error(error))?;
             return Ok(self.with_mtu(outcome));
         }
         loop {
             let ready = traffic::wait_readable(self.socket, deadline).map_err(|error| self.error(error))?;
-            if ready.readable
+            if ready.readable_or_writable
                 && let Some(outcome) = self.hear()
             {
                 return Ok(outcome);
@@ -270,27 +267,21 @@ impl<'a> Exchange<'a> {
     /// Reads the error queue, up to the first that ends the exchange.
     fn errors(&mut self) -> Result<Option<Outcome>> {
         while let Some(late) = traffic::next_error(self.socket).map_err(|error| self.error(error))? {
-            let Some(from) = late.from else { continue };
             if self.is_ours(&late.payload, icmp::ECHO_REQUEST, icmp::V6_ECHO_REQUEST).is_none() {
                 continue;
             }
-            if !self.is_missing_neighbour(from, &late)? {
-                return Ok(Some(icmp::error(from, late.kind, late.code, late.info).into()));
+            match traffic::from_afar(&self.ping.namespace, &late).map_err(|error| self.error(error))? {
+                Afar::Local => continue,
+                Afar::Neighbour => {}
+                Afar::Error(heard) => return Ok(Some(heard.into())),
             }
             self.without_neighbour += 1;
             if let Err(error) = self.send() {
-                return refused(error).map(Some).map_err(|error| self.error(error));
+                return traffic::local_error(error).map(Some).map_err(|error| self.error(error));
             }
         }
         self.socket.take_error().map_err(|error| self.error(error))?;
         Ok(None)
-    }
-
-    /// Whether it is this host's own report that the neighbour did not answer (its own, so no one on the way refused).
-    fn is_missing_neighbour(&self, from: IpAddr, late: &Late) -> Result<bool> {
-        let kind =
-            if from.is_ipv6() { (icmp::V6_DESTINATION_UNREACHABLE, 3) } else { (icmp::DESTINATION_UNREACHABLE, 1) };
-        Ok((late.kind, late.code) == kind && traffic::is_own(&self.ping.namespace, from)?)
     }
 
     fn nothing(&self) -> Outcome {
@@ -310,14 +301,6 @@ impl<'a> Exchange<'a> {
 
     fn error(&self, error: io::Error) -> Error {
         self.ping.error(error)
-    }
-}
-
-/// The kernel's refusal as an outcome; want of privilege or of descriptors is no outcome, but an error.
-fn refused(error: io::Error) -> io::Result<Outcome> {
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EBADF) | None => Err(error),
-        Some(errno) => Ok(Outcome::local_error(errno)),
     }
 }
 
@@ -347,19 +330,9 @@ fn from_ipv4(packet: &[u8]) -> Option<(IpAddr, u8, &[u8])> {
     Some((from.into(), packet[8], packet.get(header..)?))
 }
 
-/// An identifier that no other look of this process uses soon; others start elsewhere.
-fn fresh_identifier() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = std::process::id().wrapping_mul(0x9e37) as u16;
-    NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start)
-}
-
 /// With port 0, and a scope where IPv6 needs one.
 fn address(address: IpAddr, scope: u32) -> SocketAddr {
-    match address {
-        IpAddr::V4(_) => SocketAddr::new(address, 0),
-        IpAddr::V6(v6) => SocketAddrV6::new(v6, 0, 0, scope).into(),
-    }
+    scoped(SocketAddr::new(address, 0), scope)
 }
 
 #[cfg(test)]
@@ -369,7 +342,7 @@ mod tests {
     use super::*;
     use crate::{
         Seen,
-        probe::testing::{look, pair, script},
+        probe::testing::{look, pair, routed, script},
     };
 
     /// A namespace answers itself, at its own address, when its loopback is up; before that it does not even send.
@@ -433,6 +406,19 @@ mod tests {
         assert!(matches!(outcome.seen(), Heard::LocalError { name: "ENODEV", .. }), "{outcome}");
         let outcome = look(&a.ping(to).source(Ipv4Addr::new(10, 9, 9, 9)));
         assert!(matches!(outcome.seen(), Heard::LocalError { name: "EADDRNOTAVAIL", .. }), "{outcome}");
+    }
+
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2], a router with an unreachable route to 10.9.0.0/16
+    #[test]
+    fn a_router_that_refuses_is_named() {
+        let (a, _b) = routed();
+        let outcome = look(&a.ping(Ipv4Addr::new(10, 9, 0, 1)));
+        assert!(
+            matches!(outcome.seen(), Heard::Unreachable { from: "10.0.0.2", code: "host-unreachable", mtu: 0 }),
+            "{outcome}"
+        );
+        let outcome = look(&a.ping(Ipv4Addr::new(10, 8, 0, 1)).ttl(1));
+        assert!(matches!(outcome.seen(), Heard::TimeExceeded { from: "10.0.0.2" }), "{outcome}");
     }
 
     #[test]

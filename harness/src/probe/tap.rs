@@ -262,7 +262,7 @@ impl Watch for Arrival {
         let inner = &self.0.inner;
         let ready = traffic::wait_readable(&inner.socket, deadline);
         let ready = ready.map_err(|error| Error::kernel("waiting for frames", inner.namespace.name(), error))?;
-        Ok(ready.readable)
+        Ok(ready.readable_or_writable)
     }
 }
 

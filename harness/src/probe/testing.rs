@@ -28,6 +28,15 @@ pub(crate) fn pair() -> (Namespace, Namespace) {
     (a, b)
 }
 
+/// [`pair`], with `b` as a router that sends 10.8.0.0/16 back and has an unreachable route to 10.9.0.0/16.
+pub(crate) fn routed() -> (Namespace, Namespace) {
+    let (a, b) = pair();
+    script(&a, "ip route add 10.8.0.0/15 via 10.0.0.2");
+    script(&b, "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/icmp_ratelimit");
+    script(&b, "ip route add 10.8.0.0/16 via 10.0.0.1; ip route add unreachable 10.9.0.0/16");
+    (a, b)
+}
+
 /// A bridge `br0` (10.0.0.254/24) in `host`, and nodes `n1` (10.0.0.1/24, fd00::1/64 on `e1`, port `p1`), `n2`, `n3`.
 pub(crate) fn bridged() -> (Namespace, [Namespace; 3]) {
     let host = Namespace::new("host").unwrap();

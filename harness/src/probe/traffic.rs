@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd},
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
 };
@@ -16,7 +17,11 @@ use nix::{
 
 use crate::{
     Deadline, Namespace, Result,
-    probe::{Watch, sys},
+    probe::{
+        Watch, icmp,
+        outcome::{Heard, Outcome},
+        sys,
+    },
     time_scale,
 };
 
@@ -43,14 +48,19 @@ impl Watch for Again {
 
 /// What `poll(2)` found.
 pub(crate) struct Ready {
-    pub readable: bool,
+    pub readable_or_writable: bool,
     pub failed: bool,
 }
 
 /// Waits until there is something to read, or an error; neither: the deadline passed.
 pub(crate) fn wait_readable(socket: &impl AsFd, deadline: Deadline) -> io::Result<Ready> {
+    wait(socket, PollFlags::POLLIN, deadline)
+}
+
+/// Waits until the socket is ready, or has an error; neither: the deadline passed.
+pub(crate) fn wait(socket: &impl AsFd, what: PollFlags, deadline: Deadline) -> io::Result<Ready> {
     loop {
-        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(socket.as_fd(), what)];
         // Rounded up: a poll of 0 ms in the last millisecond would spin.
         let millis = deadline.left().as_micros().div_ceil(1000);
         match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
@@ -59,11 +69,54 @@ pub(crate) fn wait_readable(socket: &impl AsFd, deadline: Deadline) -> io::Resul
         }
         let events = fds[0].revents().unwrap_or(PollFlags::empty());
         let failed = events.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL);
-        let readable = events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP);
-        if readable || failed || deadline.passed() {
-            return Ok(Ready { readable, failed });
+        let readable_or_writable = events.intersects(what | PollFlags::POLLHUP);
+        if readable_or_writable || failed || deadline.passed() {
+            return Ok(Ready { readable_or_writable, failed });
         }
     }
+}
+
+/// What an error from the queue tells.
+pub(crate) enum Afar {
+    /// This kernel's own error, which the call has returned too.
+    Local,
+    /// This host found no neighbour to send to.
+    Neighbour,
+    /// An ICMP error from another, or from this host as a router.
+    Error(Heard<String>),
+}
+
+/// Tells this host's report that a neighbour did not answer from what others report.
+pub(crate) fn from_afar(namespace: &Namespace, late: &Late) -> io::Result<Afar> {
+    let Some(from) = late.from else { return Ok(Afar::Local) };
+    let missing =
+        if from.is_ipv6() { (icmp::V6_DESTINATION_UNREACHABLE, 3) } else { (icmp::DESTINATION_UNREACHABLE, 1) };
+    if (late.kind, late.code) == missing && is_own(namespace, from)? {
+        return Ok(Afar::Neighbour);
+    }
+    Ok(Afar::Error(icmp::error(from, late.kind, late.code, late.info)))
+}
+
+/// The kernel's refusal to send, as an outcome; want of memory or of descriptors is none, but an error.
+pub(crate) fn local_error(error: io::Error) -> io::Result<Outcome> {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EBADF) | None => Err(error),
+        Some(errno) => Ok(Outcome::local_error(errno)),
+    }
+}
+
+/// The kernel's refusal to open a socket, as an outcome where waiting may help: a device or an address may come yet.
+pub(crate) fn not_opened(error: io::Error) -> io::Result<Outcome> {
+    match error.raw_os_error() {
+        Some(libc::ENODEV | libc::ENXIO | libc::EADDRNOTAVAIL | libc::EADDRINUSE) => local_error(error),
+        _ => Err(error),
+    }
+}
+
+/// A number that no other look of this process uses.
+pub(crate) fn fresh_token() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    u64::from(std::process::id()).wrapping_mul(0x9e37) << 16 ^ NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// An error from a socket's error queue: `IP_RECVERR`, ip(7).
@@ -124,8 +177,9 @@ fn late(message: ControlMessageOwned) -> Option<Late> {
 }
 
 /// Whether `address` is one of the namespace's own: whether a socket can be bound to it.
-pub(crate) fn is_own(namespace: &Namespace, address: IpAddr) -> Result<bool> {
-    namespace.run(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok())
+fn is_own(namespace: &Namespace, address: IpAddr) -> io::Result<bool> {
+    let bound = namespace.run(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok());
+    bound.map_err(io::Error::other)
 }
 
 /// Sets the TTL, or hop limit, of unicast packets.

@@ -1,0 +1,197 @@
+//! TCP connections.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use nix::poll::PollFlags;
+use socket2::{Socket, Type};
+
+use crate::{
+    Deadline, Error, Namespace, Result,
+    probe::{
+        Probe, Watch,
+        endpoint::{Endpoint, Origin},
+        outcome::{Heard, Outcome},
+        traffic::{self, Again},
+    },
+};
+
+impl Namespace {
+    /// A TCP connection to a port, closed as soon as it is made. Equivalent to `nc -z`.
+    pub fn tcp_to(&self, to: impl Into<Endpoint>) -> Tcp {
+        Tcp { namespace: self.clone(), to: to.into(), origin: Origin::default() }
+    }
+}
+
+/// One TCP connection; made by [`Namespace::tcp_to`]. Yields [`Heard::Connected`], [`Heard::Refused`],
+/// [`Heard::TimedOut`], [`Heard::Unreachable`] or [`Heard::LocalError`].
+#[derive(Clone, Debug)]
+#[must_use = "a connection is made by `look` or `expect!`"]
+pub struct Tcp {
+    namespace: Namespace,
+    to: Endpoint,
+    origin: Origin,
+}
+
+/// The builder methods that every probe with an [`Origin`] has.
+macro_rules! from_where {
+    ($probe:ty) => {
+        impl $probe {
+            /// Sends from this device, and hears only what arrives at it (`SO_BINDTODEVICE`).
+            pub fn from_device(mut self, device: impl Into<String>) -> Self {
+                self.origin.device = Some(device.into());
+                self
+            }
+
+            /// Sends from this address.
+            pub fn source(mut self, address: impl Into<std::net::IpAddr>) -> Self {
+                self.origin.address = Some(address.into());
+                self
+            }
+
+            /// Sends from this port, so that every look is the same flow.
+            pub fn from_port(mut self, port: u16) -> Self {
+                self.origin.port = port;
+                self
+            }
+        }
+    };
+}
+pub(crate) use from_where;
+
+from_where!(Tcp);
+
+impl Probe for Tcp {
+    type Output = Outcome;
+
+    fn describe(&self) -> String {
+        format!("{}: nc -z{}{}", self.namespace.name(), self.origin, self.to)
+    }
+
+    fn look(&self, _: Deadline) -> Result<Outcome> {
+        Ok(match connect(&self.namespace, &self.origin, &self.to)? {
+            Connection::Made(socket) => {
+                let local = socket.local_addr().ok().and_then(|address| address.as_socket());
+                Heard::Connected { local: local.map_or_else(String::new, |address| address.ip().to_string()) }.into()
+            }
+            Connection::Not(outcome) => outcome,
+        })
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(Again))
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        std::iter::once(&self.namespace).chain(&self.to.target.namespace).cloned().collect()
+    }
+}
+
+/// A connection, or what came instead.
+pub(crate) enum Connection {
+    Made(Socket),
+    Not(Outcome),
+}
+
+/// Connects, for as long as silence lasts. Where this host finds no neighbour meanwhile, it tries again.
+pub(crate) fn connect(namespace: &Namespace, origin: &Origin, to: &Endpoint) -> Result<Connection> {
+    let window = Deadline::exactly(traffic::silence());
+    let failed = |error| Error::kernel(format!("connecting to {to}"), namespace.name(), error);
+    let mut without_neighbour = 0;
+    loop {
+        let opened = namespace.run(|| origin.open(Type::STREAM, to.address()))?;
+        let (socket, address) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return traffic::not_opened(error).map(Connection::Not).map_err(failed),
+        };
+        // A reset instead of a farewell: no TIME_WAIT, so that the same source port can be used again.
+        socket.set_linger(Some(Duration::ZERO)).map_err(failed)?;
+        match attempt(&socket, address, window) {
+            Ok(true) => return Ok(Connection::Made(socket)),
+            Ok(false) => {
+                let missing = || format!("no neighbour found, {without_neighbour} times");
+                let note = (without_neighbour > 0).then(missing);
+                return Ok(Connection::Not(Outcome { heard: Heard::TimedOut, note }));
+            }
+            Err(error) => match why(namespace, &socket, error).map_err(failed)? {
+                Some(outcome) => return Ok(Connection::Not(outcome)),
+                None => without_neighbour += 1,
+            },
+        }
+    }
+}
+
+/// Connects once; false: nothing was heard by the deadline.
+fn attempt(socket: &Socket, to: SocketAddr, window: Deadline) -> io::Result<bool> {
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        done => return done.map(|()| true),
+    }
+    let ready = traffic::wait(socket, PollFlags::POLLOUT, window)?;
+    match socket.take_error()? {
+        Some(error) => Err(error),
+        // An ICMP error that came while `connect` still held the socket is on the queue only.
+        None if ready.failed => Err(io::Error::from_raw_os_error(libc::EHOSTUNREACH)),
+        None => Ok(ready.readable_or_writable),
+    }
+}
+
+/// What a failed attempt means; none: this host found no neighbour.
+fn why(namespace: &Namespace, socket: &Socket, error: io::Error) -> io::Result<Option<Outcome>> {
+    while let Some(late) = traffic::next_error(socket)? {
+        match traffic::from_afar(namespace, &late)? {
+            traffic::Afar::Neighbour => return Ok(None),
+            traffic::Afar::Error(heard) => return Ok(Some(heard.into())),
+            traffic::Afar::Local => {}
+        }
+    }
+    Ok(Some(match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => Heard::Refused.into(),
+        Some(libc::ECONNRESET) => Heard::Reset.into(),
+        Some(libc::ETIMEDOUT) => Heard::TimedOut.into(),
+        _ => return traffic::local_error(error).map(Some),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{
+        Seen,
+        probe::testing::{look, pair, routed},
+    };
+
+    const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    ///
+    /// A port is open, closed, or nobody's; the same source port can be used again at once.
+    #[test]
+    fn open_closed_and_nobodys() {
+        let (a, b) = pair();
+        let _server = b.serve_http((TWO, 80)).unwrap();
+        for _ in 0..3 {
+            let outcome = look(&a.tcp_to((TWO, 80)).from_port(4000));
+            assert!(matches!(outcome.seen(), Heard::Connected { local: "10.0.0.1" }), "{outcome}");
+        }
+        let outcome = look(&a.tcp_to((TWO, 81)));
+        assert!(matches!(outcome.seen(), Heard::Refused), "{outcome}");
+        let outcome = look(&a.tcp_to((Ipv4Addr::new(10, 0, 0, 3), 80)));
+        assert!(matches!(outcome.seen(), Heard::TimedOut), "{outcome}");
+        assert!(outcome.to_string().contains("no neighbour"), "{outcome}");
+        let outcome = look(&a.tcp_to((Ipv4Addr::new(192, 0, 2, 1), 80)));
+        assert!(matches!(outcome.seen(), Heard::LocalError { name: "ENETUNREACH", .. }), "{outcome}");
+    }
+
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2], which has an unreachable route to 10.9.0.0/16
+    #[test]
+    fn a_router_that_refuses_is_named() {
+        let (a, _b) = routed();
+        let outcome = look(&a.tcp_to((Ipv4Addr::new(10, 9, 0, 1), 80)));
+        assert!(
+            matches!(outcome.seen(), Heard::Unreachable { from: "10.0.0.2", code: "host-unreachable", .. }),
+            "{outcome}"
+        );
+    }
+}
