@@ -124,10 +124,12 @@ fn read_answer(id: u16, bytes: &[u8]) -> Option<Heard<String>> {
 
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_route::route::RouteType;
+
     use super::*;
     use crate::{
         Seen,
-        probe::testing::{look, pair, script},
+        probe::testing::{look, no_way, pair},
     };
 
     const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -161,7 +163,7 @@ mod tests {
         let _mute = b.run(|| std::net::UdpSocket::bind((TWO, 53)).unwrap()).unwrap();
         let outcome = look(&a.lookup("example.test").server(TWO));
         assert!(matches!(outcome.seen(), Heard::NoAnswer), "{outcome}");
-        script(&a, "ip route add blackhole 192.0.2.0/24");
+        no_way(&a, Ipv4Addr::new(192, 0, 0, 0), RouteType::BlackHole);
         let outcome = look(&a.lookup("example.test").server(Ipv4Addr::new(192, 0, 2, 1)));
         assert!(matches!(outcome.seen(), Heard::LocalError { name: "EINVAL", .. }), "{outcome}");
     }

@@ -2,24 +2,23 @@
 
 use std::{
     fmt::Write,
-    io::{self, IoSliceMut},
+    io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd,
-    time::Instant,
 };
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     Deadline, Error, Namespace, Result, Target,
     probe::{
         Probe, Watch,
+        echo::Exchange,
         endpoint::scoped,
         icmp,
-        outcome::{Heard, Outcome},
+        outcome::Outcome,
         sys,
-        traffic::{self, Afar, Again, Fragments},
+        traffic::{self, Again, Fragments},
     },
 };
 
@@ -134,7 +133,7 @@ impl Probe for Ping {
             Err(error) => return traffic::not_opened(error).map_err(|error| self.error(error)),
         };
         let (socket, scope) = opened;
-        Exchange::new(self, &socket, scope).run(deadline)
+        Exchange::new(self, &socket, address(self.target.address, scope)).run(deadline)
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -147,7 +146,16 @@ impl Probe for Ping {
 }
 
 impl Ping {
-    fn error(&self, error: io::Error) -> Error {
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The payload's length in bytes.
+    pub(crate) fn payload(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn error(&self, error: io::Error) -> Error {
         Error::kernel(format!("sending an echo to {}", self.target), self.namespace.name(), error)
     }
 
@@ -184,152 +192,6 @@ impl Ping {
     }
 }
 
-/// A request, and what comes of it.
-struct Exchange<'a> {
-    ping: &'a Ping,
-    socket: &'a Socket,
-    to: SocketAddr,
-    identifier: u16,
-    sent: Vec<Instant>,
-    /// How often this host reported that it found no neighbour.
-    without_neighbour: usize,
-}
-
-impl<'a> Exchange<'a> {
-    fn new(ping: &'a Ping, socket: &'a Socket, scope: u32) -> Self {
-        let to = address(ping.target.address, scope);
-        Self { ping, socket, to, identifier: traffic::fresh_token() as u16, sent: Vec::new(), without_neighbour: 0 }
-    }
-
-    fn run(mut self, deadline: Deadline) -> Result<Outcome> {
-        if let Err(error) = self.send() {
-            let outcome = traffic::local_error(error).map_err(|error| self.error(error))?;
-            return Ok(self.with_mtu(outcome));
-        }
-        loop {
-            let ready = traffic::wait_readable(self.socket, deadline).map_err(|error| self.error(error))?;
-            if ready.readable_or_writable
-                && let Some(outcome) = self.hear()
-            {
-                return Ok(outcome);
-            }
-            if ready.failed
-                && let Some(outcome) = self.errors()?
-            {
-                return Ok(outcome);
-            }
-            if deadline.passed() {
-                return Ok(self.nothing());
-            }
-        }
-    }
-
-    fn send(&mut self) -> io::Result<()> {
-        // An error that an earlier packet left on the socket would be taken for this one's.
-        self.socket.take_error()?;
-        let seq = self.sent.len() as u16 + 1;
-        let message = icmp::echo_request(self.ping.v6(), self.identifier, seq, self.ping.size);
-        self.sent.push(Instant::now());
-        self.socket.send_to(&message, &self.to.into())?;
-        Ok(())
-    }
-
-    /// Reads what has arrived, up to the first reply to one of our requests.
-    fn hear(&self) -> Option<Outcome> {
-        let mut buffer = vec![0; 65_536];
-        loop {
-            let heard = match receive(self.socket, &mut buffer) {
-                Ok(heard) => heard,
-                // Nothing more, or an error that is on the error queue too: it is read there.
-                Err(_) => return None,
-            };
-            let Some((from, ttl, message)) = heard else { continue };
-            if let Some(sent) = self.is_ours(message, icmp::ECHO_REPLY, icmp::V6_ECHO_REPLY) {
-                return Some(self.reply(from, ttl, sent, message.len()));
-            }
-        }
-    }
-
-    fn reply(&self, from: IpAddr, ttl: u8, seq: u16, length: usize) -> Outcome {
-        let rtt = self.sent[usize::from(seq) - 1].elapsed();
-        let (from, size) = (from.to_string(), length - icmp::HEADER);
-        Heard::Reply { from, ttl, seq, size, rtt_ms: rtt.as_secs_f64() * 1000.0 }.into()
-    }
-
-    /// The sequence number, where `message` is an echo of this exchange.
-    fn is_ours(&self, message: &[u8], v4: u8, v6: u8) -> Option<u16> {
-        let (kind, identifier, seq) = icmp::echo(message)?;
-        let wanted = if self.ping.v6() { v6 } else { v4 };
-        let ours = kind == wanted && identifier == self.identifier;
-        (ours && (1..=self.sent.len()).contains(&seq.into())).then_some(seq)
-    }
-
-    /// Reads the error queue, up to the first that ends the exchange.
-    fn errors(&mut self) -> Result<Option<Outcome>> {
-        while let Some(late) = traffic::next_error(self.socket).map_err(|error| self.error(error))? {
-            if self.is_ours(&late.payload, icmp::ECHO_REQUEST, icmp::V6_ECHO_REQUEST).is_none() {
-                continue;
-            }
-            match traffic::from_afar(&self.ping.namespace, &late).map_err(|error| self.error(error))? {
-                Afar::Local => continue,
-                Afar::Neighbour => {}
-                Afar::Error(heard) => return Ok(Some(heard.into())),
-            }
-            self.without_neighbour += 1;
-            if let Err(error) = self.send() {
-                return traffic::local_error(error).map(Some).map_err(|error| self.error(error));
-            }
-        }
-        self.socket.take_error().map_err(|error| self.error(error))?;
-        Ok(None)
-    }
-
-    fn nothing(&self) -> Outcome {
-        let missing = || format!("{} sent, no neighbour found for {}", self.sent.len(), self.without_neighbour);
-        Outcome { heard: Heard::NoReply, note: (self.without_neighbour > 0).then(missing) }
-    }
-
-    /// With the MTU that a packet was too long for, which the kernel tells on the error queue.
-    fn with_mtu(&self, mut outcome: Outcome) -> Outcome {
-        if let Ok(Some(late)) = traffic::next_error(self.socket)
-            && late.errno == libc::EMSGSIZE
-        {
-            outcome.note = Some(format!("mtu = {}", late.info));
-        }
-        outcome
-    }
-
-    fn error(&self, error: io::Error) -> Error {
-        self.ping.error(error)
-    }
-}
-
-/// Receives one ICMP message: who sent it, the TTL that it arrived with, and the message.
-fn receive<'b>(socket: &Socket, buffer: &'b mut [u8]) -> io::Result<Option<(IpAddr, u8, &'b [u8])>> {
-    let mut control = vec![0; 256];
-    let mut slices = [IoSliceMut::new(buffer)];
-    let message =
-        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let length = message.bytes;
-    let hops = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv6HopLimit(hops) => Some(hops as u8),
-        _ => None,
-    });
-    let from = message.address.and_then(|address| address.as_sockaddr_in6().map(|address| address.ip()));
-    let bytes = &buffer[..length];
-    Ok(match from {
-        Some(from) => Some((from.into(), hops.unwrap_or(0), bytes)),
-        None => from_ipv4(bytes),
-    })
-}
-
-/// A raw IPv4 socket gives the IP header too.
-fn from_ipv4(packet: &[u8]) -> Option<(IpAddr, u8, &[u8])> {
-    let from: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
-    let header = usize::from(packet[0] & 0x0f) * 4;
-    Some((from.into(), packet[8], packet.get(header..)?))
-}
-
 /// With port 0, and a scope where IPv6 needs one.
 fn address(address: IpAddr, scope: u32) -> SocketAddr {
     scoped(SocketAddr::new(address, 0), scope)
@@ -337,12 +199,15 @@ fn address(address: IpAddr, scope: u32) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::{
+        net::{Ipv4Addr, Ipv6Addr},
+        time::Instant,
+    };
 
     use super::*;
     use crate::{
-        Seen,
-        probe::testing::{look, pair, routed, script},
+        Heard, Seen, link,
+        probe::testing::{look, narrow, pair, routed},
     };
 
     /// A namespace answers itself, at its own address, when its loopback is up; before that it does not even send.
@@ -353,7 +218,7 @@ mod tests {
             look(&namespace.ping(Ipv4Addr::LOCALHOST)).seen(),
             Heard::LocalError { errno: libc::ENETUNREACH, name: "ENETUNREACH" }
         ));
-        script(&namespace, "ip link set lo up");
+        namespace.apply(link::set_up("lo")).unwrap();
         let outcome = look(&namespace.ping(Ipv4Addr::LOCALHOST));
         assert!(
             matches!(outcome.seen(), Heard::Reply { from: "127.0.0.1", ttl: 64, seq: 1, size: 56, .. }),
@@ -419,6 +284,27 @@ mod tests {
         );
         let outcome = look(&a.ping(Ipv4Addr::new(10, 8, 0, 1)).ttl(1));
         assert!(matches!(outcome.seen(), Heard::TimeExceeded { from: "10.0.0.2" }), "{outcome}");
+    }
+
+    ///     a[a0 10.0.0.1] --- b --- c[c0 10.1.0.3], the last link with an MTU of 1300
+    ///
+    /// A packet that must not be fragmented and is too long for a link on the way comes to an error with that MTU, look
+    /// after look: what the kernel remembers of the path is not heeded.
+    #[test]
+    fn too_long_for_the_way_is_told_with_the_mtu() {
+        let (a, _b, _c) = narrow();
+        let to = Ipv4Addr::new(10, 1, 0, 3);
+        let outcome = look(&a.ping(to).size(1272).dont_fragment());
+        assert!(matches!(outcome.seen(), Heard::Reply { ttl: 63, size: 1272, .. }), "{outcome}");
+        for _ in 0..2 {
+            let outcome = look(&a.ping(to).size(1273).dont_fragment());
+            assert!(
+                matches!(outcome.seen(), Heard::Unreachable { from: "10.0.0.2", code: "frag-needed", mtu: 1300 }),
+                "{outcome}"
+            );
+        }
+        let outcome = look(&a.ping(to).size(1273).may_fragment());
+        assert!(matches!(outcome.seen(), Heard::Reply { size: 1273, .. }), "{outcome}");
     }
 
     #[test]

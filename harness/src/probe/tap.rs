@@ -4,7 +4,7 @@ use std::{
     fmt, fs, io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use pcap_file::{
@@ -20,13 +20,7 @@ use pcap_file::{
 
 use crate::{
     Deadline, Error, Namespace, Result,
-    probe::{
-        Probe, Seen, Watch,
-        filter::Filter,
-        frame::{Frame, Packet},
-        packet::{PacketSocket, Sentinels},
-        sys, traffic,
-    },
+    probe::{frame::Frame, packet::PacketSocket, sys, traffic},
 };
 
 impl Namespace {
@@ -69,27 +63,7 @@ struct Capture {
     lost: u32,
 }
 
-/// Where a sentinel is sent from: a device of a namespace.
-#[derive(Clone, Debug)]
-pub struct Station {
-    /// The namespace.
-    pub namespace: Namespace,
-    /// Its device.
-    pub device: String,
-}
-
-impl From<(&Namespace, &str)> for Station {
-    fn from((namespace, device): (&Namespace, &str)) -> Self {
-        Self { namespace: namespace.clone(), device: device.to_owned() }
-    }
-}
-
 impl Tap {
-    /// The frames that the filter picks, counted. In [`expect!`](crate::expect!) a pattern for it is a number: `1..`.
-    pub fn frames(&self, filter: impl Into<Filter>) -> Frames {
-        Frames { tap: self.clone(), filter: filter.into(), before: None }
-    }
-
     /// All frames that have passed since this was made, sentinels included.
     pub fn captured(&self) -> Result<Vec<Arc<Frame>>> {
         Ok(self.drain()?.frames.clone())
@@ -134,6 +108,25 @@ impl Tap {
         Ok(writer.into_inner())
     }
 
+    /// Waits for a frame that has not been read yet; false: the deadline passed without one.
+    pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool> {
+        let ready = traffic::wait_readable(&self.inner.socket, deadline);
+        let failed = |error| Error::kernel(format!("waiting on {self}"), self.inner.namespace.name(), error);
+        ready.map(|ready| ready.readable_or_writable).map_err(failed)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.inner.namespace
+    }
+
+    /// What it listens on.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        &self.inner.device
+    }
+
     /// Reads what the socket has, and refuses to go on where it had no room for a frame.
     fn drain(&self) -> Result<MutexGuard<'_, Capture>> {
         let mut guard = self.inner.capture.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,238 +158,14 @@ impl fmt::Debug for Tap {
     }
 }
 
-/// The frames on a tap that a filter picks; made by [`Tap::frames`].
-#[derive(Clone, Debug)]
-#[must_use = "frames are counted by `look` or `expect!`"]
-pub struct Frames {
-    tap: Tap,
-    filter: Filter,
-    before: Option<Station>,
-}
-
-impl Frames {
-    /// Counts only what came before now: a look sends a sentinel from the station, a node or a namespace's device,
-    /// waits until it passes the tap, and counts what passed before. Without it, that nothing came proves nothing.
-    ///
-    /// The sentinel is a broadcast frame (ethertype 0x88b5) from each CPU: frames that wait in a CPU's queue are then counted too.
-    pub fn before(mut self, station: impl Into<Station>) -> Self {
-        self.before = Some(station.into());
-        self
-    }
-}
-
-impl Probe for Frames {
-    type Output = Captured;
-
-    fn describe(&self) -> String {
-        let inner = &self.tap.inner;
-        let line = format!("{}: tcpdump -e -n -i {}: {}", inner.namespace.name(), inner.device, self.filter);
-        match &self.before {
-            Some(from) => format!("{line}, before a sentinel from {} in {}", from.device, from.namespace.name()),
-            None => line,
-        }
-    }
-
-    fn look(&self, deadline: Deadline) -> Result<Captured> {
-        let frames = match &self.before {
-            Some(station) => self.until_sentinel(station, deadline)?,
-            None => self.tap.captured()?,
-        };
-        Ok(Captured::of(&frames, &self.filter))
-    }
-
-    fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Arrival(self.tap.clone())))
-    }
-
-    fn concerned(&self) -> Vec<Namespace> {
-        let from = self.before.as_ref().map(|station| &station.namespace);
-        std::iter::once(&self.tap.inner.namespace).chain(from).cloned().collect()
-    }
-}
-
-impl Frames {
-    fn until_sentinel(&self, station: &Station, deadline: Deadline) -> Result<Vec<Arc<Frame>>> {
-        // One that meets a port which does not forward yet is lost.
-        const AGAIN: Duration = Duration::from_millis(200);
-        let inner = &self.tap.inner;
-        let failed = |error| Error::kernel(format!("waiting on {}", self.tap), inner.namespace.name(), error);
-        let sentinels = Sentinels::new(&station.namespace, &station.device)?;
-        loop {
-            let tokens = sentinels.send()?;
-            let round = deadline.at_most(AGAIN);
-            while !round.passed() {
-                let mut frames = self.tap.captured()?;
-                if let Some(end) = all_passed(&frames, &tokens) {
-                    frames.truncate(end);
-                    return Ok(frames);
-                }
-                traffic::wait_readable(&inner.socket, round).map_err(failed)?;
-            }
-            if deadline.passed() {
-                let (device, from) = (&station.device, station.namespace.name());
-                let doing = format!("waiting on {} for a sentinel from {device} in {from}", self.tap);
-                return Err(Error::Timeout {
-                    doing,
-                    namespace: inner.namespace.name().into(),
-                    after: deadline.length(),
-                });
-            }
-        }
-    }
-}
-
-/// Where in the capture the last of the sentinels first came by.
-fn all_passed(frames: &[Arc<Frame>], tokens: &[u64]) -> Option<usize> {
-    let first = |wanted: &u64| {
-        frames.iter().position(|frame| matches!(frame.packet, Packet::Sentinel { token } if token == *wanted))
-    };
-    let places: Option<Vec<usize>> = tokens.iter().map(first).collect();
-    places?.into_iter().max()
-}
-
-struct Arrival(Tap);
-
-impl Watch for Arrival {
-    fn wait(&mut self, deadline: Deadline) -> Result<bool> {
-        let inner = &self.0.inner;
-        let ready = traffic::wait_readable(&inner.socket, deadline);
-        let ready = ready.map_err(|error| Error::kernel("waiting for frames", inner.namespace.name(), error))?;
-        Ok(ready.readable_or_writable)
-    }
-}
-
-/// The frames that a filter picked. Prints as `tcpdump -e -n` does.
-#[derive(Clone, Debug)]
-pub struct Captured {
-    /// The frames, in the order in which they passed.
-    pub frames: Vec<Arc<Frame>>,
-    /// How many others passed: what the filter did not pick, sentinels excluded.
-    pub others: usize,
-    /// The last of the others, for a reader who wonders what passed instead.
-    last_others: Vec<Arc<Frame>>,
-}
-
-impl Captured {
-    const SHOWN: usize = 12;
-
-    fn of(frames: &[Arc<Frame>], filter: &Filter) -> Self {
-        let real = frames.iter().filter(|frame| !matches!(frame.packet, Packet::Sentinel { .. }));
-        let (picked, others): (Vec<_>, Vec<_>) = real.cloned().partition(|frame| filter.matches(frame));
-        let last_others = others[others.len().saturating_sub(Self::SHOWN)..].to_vec();
-        Self { frames: picked, others: others.len(), last_others }
-    }
-}
-
-impl Seen for Captured {
-    type As<'a> = usize;
-
-    fn seen(&self) -> usize {
-        self.frames.len()
-    }
-}
-
-impl fmt::Display for Captured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} frames", self.frames.len())?;
-        for frame in self.frames.iter().take(Self::SHOWN) {
-            write!(f, "\n{frame}")?;
-        }
-        if self.frames.len() > Self::SHOWN {
-            write!(f, "\n... and {} more", self.frames.len() - Self::SHOWN)?;
-        }
-        if self.frames.is_empty() && self.others > 0 {
-            write!(f, "; of the {} others, the last {}:", self.others, self.last_others.len())?;
-            for frame in &self.last_others {
-                write!(f, "\n{frame}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::probe::{
-        filter::{any, arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, outgoing},
-        forge,
-        testing::{bridged, look, pair},
-    };
+    use crate::probe::testing::{look, pair};
 
     const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-
-    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
-    ///
-    /// A first ping is four frames: ARP request and reply, echo request and reply; each with its direction.
-    #[test]
-    fn a_first_ping_is_four_frames() {
-        let (a, _b) = pair();
-        let tap = a.tap("a0").unwrap();
-        assert!(look(&a.ping(TWO)).answered());
-        for (filter, count) in [
-            (arp_request_for(TWO).and(outgoing()), 1),
-            (arp_reply_from(TWO).and(incoming()), 1),
-            (echo_request_to(TWO).and(outgoing()), 1),
-            (echo_reply_from(TWO).and(incoming()), 1),
-            (arp_request_for(Ipv4Addr::new(10, 0, 0, 9)), 0),
-            (echo_reply_from(TWO).and(outgoing()), 0),
-            (echo_reply_from(TWO).and(!any()), 0),
-        ] {
-            let seen = look(&tap.frames(filter.clone()));
-            assert_eq!(seen.seen(), count, "{filter}: {seen}");
-        }
-        tap.clear().unwrap();
-        assert_eq!(look(&tap.frames(|frame: &Frame| frame.ip().is_some_and(|ip| ip.source.is_ipv4()))).seen(), 0);
-    }
-
-    ///     n1 --- p1[br0]p2 --- n2
-    ///               p3 ------- n3
-    ///
-    /// A sentinel comes after all that was sent before it, and never counts; nothing that was not sent to n3's port is
-    /// counted there.
-    #[test]
-    fn a_sentinel_comes_after_what_was_sent_before() {
-        let (host, [n1, _n2, n3]) = bridged();
-        assert!(look(&n1.ping(TWO)).answered(), "the bridge learns where both are");
-        let (to, aside) = (host.tap("p2").unwrap(), host.tap("p3").unwrap());
-        let injector = n1.injector("e1").unwrap();
-        let [source_mac, destination_mac] = [injector.mac(), forged_target(&to, &n1)];
-        let way = forge::Way {
-            source_mac,
-            destination_mac,
-            source: Ipv4Addr::new(10, 0, 0, 1).into(),
-            destination: TWO.into(),
-        };
-        for seq in 0..200 {
-            injector.send(&forge::echo_request(way, 0xabc, seq)).unwrap();
-        }
-        let seen = look(&to.frames(echo_request_to(TWO)).before((&n1, "e1")));
-        assert!(seen.seen() >= 200, "{seen}");
-        let seen = look(&aside.frames(echo_request_to(TWO)).before((&n1, "e1")));
-        assert_eq!(seen.seen(), 0, "{seen}");
-        let all = look(&aside.frames(|frame: &Frame| frame.ethertype == 0x88b5).before((&n3, "e3")));
-        assert_eq!(all.seen(), 0, "sentinels do not count: {all}");
-    }
-
-    /// The MAC address that n1's pings to n2 go to.
-    fn forged_target(tap: &Tap, n1: &Namespace) -> crate::Mac {
-        assert!(look(&n1.ping(TWO)).answered());
-        look(&tap.frames(echo_request_to(TWO))).frames[0].destination
-    }
-
-    /// A sentinel that cannot arrive is an error, not a zero.
-    #[test]
-    fn a_sentinel_that_does_not_arrive_is_an_error() {
-        let (a, _b) = pair();
-        let (other, _c) = pair();
-        let tap = a.tap("a0").unwrap();
-        let frames = tap.frames(any()).before((&other, "a0"));
-        let error = frames.look(Deadline::exactly(Duration::from_millis(100))).unwrap_err().to_string();
-        assert!(error.contains("sentinel from a0"), "{error}");
-    }
 
     /// What is saved is a pcapng file with every frame, its time to the nanosecond, and its direction.
     #[test]

@@ -1,71 +1,99 @@
 //! Namespaces for the probes' own tests, which stand below the lab.
 
-use std::{
-    os::fd::{AsFd, AsRawFd},
-    process::Command,
-    time::Duration,
+use std::{net::Ipv4Addr, time::Duration};
+
+use rtnetlink::{
+    RouteMessageBuilder,
+    packet_route::{RouteNetlinkMessage, route::RouteType},
 };
 
-use crate::{Deadline, Namespace, Probe};
+use crate::{
+    Deadline, Namespace, Probe, addr,
+    link::{self, Bridge, Veth},
+    netlink::Request,
+    topology::{Destination, Route},
+};
 
 /// Looks once.
 pub(crate) fn look<P: Probe>(probe: &P) -> P::Output {
     probe.look(Deadline::after(Duration::from_secs(5))).unwrap()
 }
 
-/// Runs shell commands inside.
-pub(crate) fn script(namespace: &Namespace, text: &str) {
-    let done = namespace.run(|| Command::new("sh").args(["-ec", text]).status().unwrap()).unwrap();
-    assert!(done.success(), "{text}");
-}
-
 /// Two namespaces joined by one veth pair: `a0` (10.0.0.1/24, fd00::1/64) in `a`, `b0` (.2, ::2) in `b`.
 pub(crate) fn pair() -> (Namespace, Namespace) {
     let (a, b) = (Namespace::new("a").unwrap(), Namespace::new("b").unwrap());
-    script(&a, &format!("ip link add a0 type veth peer b0 netns {}", path(&b)));
-    address(&a, "a0", 1);
-    address(&b, "b0", 2);
+    a.apply(Veth::new("a0", "b0").peer_in(&b).request()).unwrap();
+    ready(&a, "a0", 1);
+    ready(&b, "b0", 2);
     (a, b)
 }
 
 /// [`pair`], with `b` as a router that sends 10.8.0.0/16 back and has an unreachable route to 10.9.0.0/16.
 pub(crate) fn routed() -> (Namespace, Namespace) {
     let (a, b) = pair();
-    script(&a, "ip route add 10.8.0.0/15 via 10.0.0.2");
-    script(&b, "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/icmp_ratelimit");
-    script(&b, "ip route add 10.8.0.0/16 via 10.0.0.1; ip route add unreachable 10.9.0.0/16");
+    via(&a, "10.8.0.0/15", "10.0.0.2");
+    b.set_sysctls(&[("net.ipv4.ip_forward", "1"), ("net.ipv4.icmp_ratelimit", "0")]).unwrap();
+    via(&b, "10.8.0.0/16", "10.0.0.1");
+    no_way(&b, Ipv4Addr::new(10, 9, 0, 0), RouteType::Unreachable);
     (a, b)
+}
+
+/// [`pair`], with `b` as the router to `c` (10.1.0.3/24 on `c0`), whose link has an MTU of 1300.
+pub(crate) fn narrow() -> (Namespace, Namespace, Namespace) {
+    let (a, b) = pair();
+    let c = Namespace::new("c").unwrap();
+    b.apply(Veth::new("b1", "c0").peer_in(&c).mtu(1300).request()).unwrap();
+    b.set_sysctls(&[("net.ipv4.ip_forward", "1"), ("net.ipv4.icmp_ratelimit", "0")]).unwrap();
+    for (namespace, device, address) in [(&b, "b1", "10.1.0.2/24"), (&c, "c0", "10.1.0.3/24")] {
+        let index = namespace.index(device).unwrap();
+        namespace.apply_all([link::set_up(device), addr::add(index, address.parse().unwrap())]).unwrap();
+    }
+    via(&a, "10.1.0.0/24", "10.0.0.2");
+    via(&c, "10.0.0.0/24", "10.1.0.2");
+    (a, b, c)
 }
 
 /// A bridge `br0` (10.0.0.254/24) in `host`, and nodes `n1` (10.0.0.1/24, fd00::1/64 on `e1`, port `p1`), `n2`, `n3`.
 pub(crate) fn bridged() -> (Namespace, [Namespace; 3]) {
     let host = Namespace::new("host").unwrap();
-    script(&host, "ip link add br0 type bridge; ip link set br0 up; ip addr add 10.0.0.254/24 dev br0");
+    host.apply_all([Bridge::new("br0").index(10).request(), addr::add(10, "10.0.0.254/24".parse().unwrap())]).unwrap();
     let nodes = [1, 2, 3].map(|number| {
         let node = Namespace::new(format!("n{number}")).unwrap();
         let (port, end) = (format!("p{number}"), format!("e{number}"));
-        script(&host, &format!("ip link add {port} type veth peer {end} netns {}", path(&node)));
-        script(&host, &format!("ip link set {port} master br0 up"));
-        address(&node, &end, number);
+        host.apply(Veth::new(&port, &end).master(10).peer_in(&node).request()).unwrap();
+        ready(&node, &end, number);
         node
     });
     // Reading the links back runs the kernel's link watch: the ports forward from here on.
-    script(&host, "for port in br0 p1 p2 p3; do ip link show $port >/dev/null; done");
+    for name in ["br0", "p1", "p2", "p3"] {
+        host.index(name).unwrap();
+    }
     (host, nodes)
 }
 
-fn path(namespace: &Namespace) -> String {
-    format!("/proc/{}/fd/{}", std::process::id(), namespace.as_fd().as_raw_fd())
+/// A route by a next hop.
+pub(crate) fn via(namespace: &Namespace, to: &str, hop: &str) {
+    let to = Destination::Prefix(to.parse().unwrap());
+    namespace.add_route(&Route { to, via: Some(hop.parse().unwrap()), dev: None }).unwrap();
 }
 
-fn address(namespace: &Namespace, device: &str, host: u8) {
-    script(
-        namespace,
-        &format!(
-            "ip link set lo up; ip link set {device} up; ip addr add 10.0.0.{host}/24 dev {device};
-             ip addr add fd00::{host}/64 dev {device} nodad;
-             echo 50 >/proc/sys/net/ipv4/neigh/{device}/retrans_time_ms;
-             echo 50 >/proc/sys/net/ipv6/neigh/{device}/retrans_time_ms; ip link show {device} >/dev/null"
-        ),
-    );
+/// A route to this /16 that leads nowhere.
+pub(crate) fn no_way(namespace: &Namespace, to: Ipv4Addr, kind: RouteType) {
+    let message = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, 16).kind(kind).build();
+    namespace.apply(Request::create("adding a route".into(), RouteNetlinkMessage::NewRoute(message))).unwrap();
+}
+
+fn ready(namespace: &Namespace, device: &str, host: u8) {
+    let index = namespace.index(device).unwrap();
+    namespace
+        .apply_all([
+            link::set_up("lo"),
+            link::set_up(device),
+            addr::add(index, format!("10.0.0.{host}/24").parse().unwrap()),
+            addr::add_without_dad(index, format!("fd00::{host}/64").parse().unwrap()),
+        ])
+        .unwrap();
+    let quick = |family| (format!("net.{family}.neigh.{device}.retrans_time_ms"), "50");
+    namespace.set_sysctls(&[quick("ipv4"), quick("ipv6")]).unwrap();
+    namespace.index(device).unwrap();
 }
