@@ -61,6 +61,7 @@ pub use crate::{
         inject::Injector,
         outcome::{Heard, Outcome},
         ping::Ping,
+        talk::{Talk, Talked},
         tap::Tap,
         target::Target,
     },

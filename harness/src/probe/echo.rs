@@ -16,7 +16,7 @@ use crate::{
         icmp,
         outcome::{Heard, Outcome},
         ping::Ping,
-        traffic::{self, Afar},
+        traffic::{self, Afar, Lost},
     },
 };
 
@@ -27,15 +27,14 @@ pub(crate) struct Exchange<'a> {
     to: SocketAddr,
     identifier: u16,
     sent: Vec<Instant>,
-    /// How often this host reported that it found no neighbour.
-    without_neighbour: usize,
+    lost: Lost,
 }
 
 impl<'a> Exchange<'a> {
     /// Ready to send on this socket. Its identifier is no other look's of this process, and hardly another process's.
     pub fn new(ping: &'a Ping, socket: &'a Socket, to: SocketAddr) -> Self {
         let identifier = traffic::fresh_token() as u16 ^ std::process::id().wrapping_mul(0x9e37) as u16;
-        Self { ping, socket, to, identifier, sent: Vec::new(), without_neighbour: 0 }
+        Self { ping, socket, to, identifier, sent: Vec::new(), lost: Lost::default() }
     }
 
     /// Sends, and listens until the deadline.
@@ -57,7 +56,7 @@ impl<'a> Exchange<'a> {
                 return Ok(outcome);
             }
             if deadline.passed() {
-                return Ok(self.nothing());
+                return Ok(Outcome { heard: Heard::NoReply, note: self.lost.note() });
             }
         }
     }
@@ -68,8 +67,7 @@ impl<'a> Exchange<'a> {
         let seq = self.sent.len() as u16 + 1;
         let message = icmp::echo_request(self.to.is_ipv6(), self.identifier, seq, self.ping.payload());
         self.sent.push(Instant::now());
-        self.socket.send_to(&message, &self.to.into())?;
-        Ok(())
+        self.lost.sent(self.socket.send_to(&message, &self.to.into()))
     }
 
     /// Reads what has arrived, up to the first reply to one of our requests.
@@ -113,18 +111,13 @@ impl<'a> Exchange<'a> {
                 Afar::Neighbour => {}
                 Afar::Error(heard) => return Ok(Some(heard.into())),
             }
-            self.without_neighbour += 1;
+            self.lost.without_neighbour += 1;
             if let Err(error) = self.send() {
                 return traffic::local_error(error).map(Some).map_err(|error| self.error(error));
             }
         }
         self.socket.take_error().map_err(|error| self.error(error))?;
         Ok(None)
-    }
-
-    fn nothing(&self) -> Outcome {
-        let missing = || format!("{} sent, no neighbour found for {}", self.sent.len(), self.without_neighbour);
-        Outcome { heard: Heard::NoReply, note: (self.without_neighbour > 0).then(missing) }
     }
 
     /// With the MTU that a packet was too long for, which the kernel tells on the error queue.

@@ -30,6 +30,7 @@ pub mod routes;
 pub mod rules;
 mod sys;
 pub mod sysctl;
+pub mod talk;
 pub mod tap;
 pub mod target;
 pub mod tcp;

@@ -127,13 +127,7 @@ impl Probe for Ping {
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {
-        let deadline = Deadline::exactly(traffic::silence());
-        let opened = match self.namespace.run(|| self.open())? {
-            Ok(opened) => opened,
-            Err(error) => return traffic::not_opened(error).map_err(|error| self.error(error)),
-        };
-        let (socket, scope) = opened;
-        Exchange::new(self, &socket, address(self.target.address, scope)).run(deadline)
+        self.once(Deadline::exactly(traffic::silence()))
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -146,6 +140,16 @@ impl Probe for Ping {
 }
 
 impl Ping {
+    /// One exchange, which is over by the deadline.
+    pub(crate) fn once(&self, deadline: Deadline) -> Result<Outcome> {
+        let opened = match self.namespace.run(|| self.open())? {
+            Ok(opened) => opened,
+            Err(error) => return traffic::not_opened(error).map_err(|error| self.error(error)),
+        };
+        let (socket, scope) = opened;
+        Exchange::new(self, &socket, address(self.target.address, scope)).run(deadline)
+    }
+
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -260,6 +264,18 @@ mod tests {
         assert!(matches!(outcome.seen(), Heard::Reply { size: 1473, .. }), "{outcome}");
         let outcome = look(&a.ping("fd00::2".parse::<IpAddr>().unwrap()).size(1453).dont_fragment());
         assert!(matches!(outcome.seen(), Heard::LocalError { name: "EMSGSIZE", .. }), "{outcome}");
+    }
+
+    /// A packet that the device drops, for want of a carrier, is lost like any other: no reply, and a note.
+    #[test]
+    fn what_the_device_drops_is_no_reply() {
+        let (a, b) = pair();
+        let to = Ipv4Addr::new(10, 0, 0, 2);
+        assert!(look(&a.ping(to)).answered());
+        b.apply(link::set_down("b0")).unwrap();
+        let outcome = look(&a.ping(to));
+        assert!(matches!(outcome.seen(), Heard::NoReply), "{outcome}");
+        assert!(outcome.note.as_ref().is_some_and(|note| note.contains("dropped")), "{outcome}");
     }
 
     /// A device that is not there, and an address that is not ours, are this host's errors.

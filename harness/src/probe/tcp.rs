@@ -11,7 +11,7 @@ use crate::{
         Probe, Watch,
         endpoint::{Endpoint, Origin},
         outcome::{Heard, Outcome},
-        traffic::{self, Again},
+        traffic::{self, Again, Lost},
     },
 };
 
@@ -96,7 +96,7 @@ pub(crate) enum Connection {
 pub(crate) fn connect(namespace: &Namespace, origin: &Origin, to: &Endpoint) -> Result<Connection> {
     let window = Deadline::exactly(traffic::silence());
     let failed = |error| Error::kernel(format!("connecting to {to}"), namespace.name(), error);
-    let mut without_neighbour = 0;
+    let mut lost = Lost::default();
     loop {
         let opened = namespace.run(|| origin.open(Type::STREAM, to.address()))?;
         let (socket, address) = match opened {
@@ -108,13 +108,11 @@ pub(crate) fn connect(namespace: &Namespace, origin: &Origin, to: &Endpoint) -> 
         match attempt(&socket, address, window) {
             Ok(true) => return Ok(Connection::Made(socket)),
             Ok(false) => {
-                let missing = || format!("no neighbour found, {without_neighbour} times");
-                let note = (without_neighbour > 0).then(missing);
-                return Ok(Connection::Not(Outcome { heard: Heard::TimedOut, note }));
+                return Ok(Connection::Not(Outcome { heard: Heard::TimedOut, note: lost.note() }));
             }
             Err(error) => match why(namespace, &socket, error).map_err(failed)? {
                 Some(outcome) => return Ok(Connection::Not(outcome)),
-                None => without_neighbour += 1,
+                None => lost.without_neighbour += 1,
             },
         }
     }

@@ -97,10 +97,41 @@ pub(crate) fn from_afar(namespace: &Namespace, late: &Late) -> io::Result<Afar> 
     Ok(Afar::Error(icmp::error(from, late.kind, late.code, late.info)))
 }
 
+/// What a probe knows besides, when it has heard nothing.
+#[derive(Default)]
+pub(crate) struct Lost {
+    /// How often this host reported that it found no neighbour.
+    pub without_neighbour: usize,
+    /// How often the device dropped a packet instead of sending it.
+    pub dropped: usize,
+}
+
+impl Lost {
+    /// Takes it as sent where the device dropped it: one that asks for errors to be queued is told `ENOBUFS` then (carrier
+    /// down, or a veth whose peer has a smaller MTU), where any other program is told nothing.
+    pub fn sent(&mut self, result: io::Result<usize>) -> io::Result<()> {
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.dropped += 1;
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    pub fn note(&self) -> Option<String> {
+        match (self.without_neighbour, self.dropped) {
+            (0, 0) => None,
+            (0, _) => Some("the device dropped it: no carrier, or too long for the other end".into()),
+            (times, _) => Some(format!("no neighbour found, {times} times")),
+        }
+    }
+}
+
 /// The kernel's refusal to send, as an outcome; want of memory or of descriptors is none, but an error.
 pub(crate) fn local_error(error: io::Error) -> io::Result<Outcome> {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EBADF) | None => Err(error),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EBADF) | None => Err(error),
         Some(errno) => Ok(Outcome::local_error(errno)),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         endpoint::{Endpoint, Origin},
         outcome::{Heard, Outcome},
         tcp::from_where,
-        traffic::{self, Again},
+        traffic::{self, Again, Lost},
     },
 };
 
@@ -101,8 +101,8 @@ impl Exchange<'_> {
             Ok(opened) => opened,
             Err(error) => return traffic::not_opened(error).map_err(|error| self.error(error)),
         };
-        let mut without_neighbour = 0;
-        if let Err(error) = send(&socket, request, address) {
+        let mut lost = Lost::default();
+        if let Err(error) = lost.sent(send(&socket, request, address)) {
             return traffic::local_error(error).map_err(|error| self.error(error));
         }
         loop {
@@ -117,16 +117,15 @@ impl Exchange<'_> {
                     After::Ends(outcome) => return Ok(outcome),
                     After::Nothing => {}
                     After::Neighbour => {
-                        without_neighbour += 1;
-                        if let Err(error) = send(&socket, request, address) {
+                        lost.without_neighbour += 1;
+                        if let Err(error) = lost.sent(send(&socket, request, address)) {
                             return traffic::local_error(error).map_err(|error| self.error(error));
                         }
                     }
                 }
             }
             if window.passed() {
-                let missing = || format!("no neighbour found, {without_neighbour} times");
-                return Ok(Outcome { heard: silence, note: (without_neighbour > 0).then(missing) });
+                return Ok(Outcome { heard: silence, note: lost.note() });
             }
         }
     }
@@ -165,9 +164,9 @@ enum After {
     Ends(Outcome),
 }
 
-fn send(socket: &Socket, request: &[u8], to: SocketAddr) -> io::Result<()> {
+fn send(socket: &Socket, request: &[u8], to: SocketAddr) -> io::Result<usize> {
     socket.take_error()?;
-    socket.send_to(request, &to.into()).map(drop)
+    socket.send_to(request, &to.into())
 }
 
 /// The next datagram. Errors are on the error queue too, and are read there.
