@@ -41,6 +41,7 @@ pub mod sysctl;
 pub mod topology;
 pub mod world;
 
+mod labels;
 mod netlink;
 mod ruleset;
 mod runtime;
@@ -48,11 +49,12 @@ mod runtime;
 pub use crate::{
     deadline::{Deadline, set_time_scale, time_scale},
     error::{Error, Result},
+    expect::{Failure, given},
     mac::Mac,
     namespace::Namespace,
     netlink::Request,
     probe::{
-        Probe, Seen, Watch,
+        Carries, Journey, Probe, Seen, Watch,
         endpoint::Endpoint,
         filter::{self, Filter},
         forge,

@@ -16,6 +16,7 @@ use tokio::{runtime, task::JoinHandle};
 
 use crate::{
     error::{Error, Result},
+    labels::Labels,
     runtime as shared,
 };
 
@@ -146,8 +147,10 @@ pub(crate) fn current() -> io::Result<OwnedFd> {
 
 /// Runs `code` on a thread of its own, so that what it enters, no other code is in.
 pub(crate) fn on_a_thread<T: Send>(code: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let labels = Labels::current();
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("netproof-inside".into()).spawn_scoped(scope, code)?;
+        let thread = thread::Builder::new().name("netproof-inside".into());
+        let thread = thread.spawn_scoped(scope, || labels.during(code))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -1,1 +1,175 @@
-//! Look until a pattern holds.
+//! Expectations: look until a pattern holds, or a deadline passes.
+//!
+//! [`expect!`](crate::expect!) takes a probe and a Rust pattern for what the probe shall see. A look that does not
+//! match is followed by another as soon as something has changed. What fails panics with all that one would ask for
+//! next; a runner that catches it asks for the [`Failure`] itself by [`as_values`].
+
+use std::{
+    fmt,
+    panic::{self, Location},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use crate::{Deadline, Error, Probe, Result, Seen};
+
+mod failure;
+pub mod names;
+
+pub use self::failure::{Failure, Kind};
+pub use crate::labels::Labels;
+
+/// How long an expectation is given to come true, unless it says `within:`; times the [`time_scale`](crate::time_scale).
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks by a probe until what is seen matches a pattern; panics with a [`Failure`] where that does not come true in time.
+///
+/// `expect!(PROBE, PATTERN)`, `expect!(PROBE, PATTERN if GUARD)`, each with `, within: DURATION` where 5 s are not right.
+/// Patterns see `&str` and numbers, and the names of [`names`] are in scope in them: a misspelt one does not compile.
+/// The value is what was seen.
+///
+/// ```no_run
+/// use std::net::Ipv4Addr;
+/// use netproof::{Namespace, expect};
+/// let alone = Namespace::new("alone")?;
+/// let limit = 5.0;
+/// expect!(alone.ping(Ipv4Addr::LOCALHOST), LocalError { name: "ENETUNREACH", .. });
+/// expect!(alone.ping(Ipv4Addr::LOCALHOST), Reply { ttl: 64, rtt_ms, .. } if rtt_ms < limit);
+/// # Ok::<(), netproof::Error>(())
+/// ```
+///
+/// A name that does not exist is no pattern that matches everything:
+///
+/// ```compile_fail
+/// # let alone = netproof::Namespace::new("alone")?;
+/// netproof::expect!(alone.ping(std::net::Ipv4Addr::LOCALHOST), NoRepyl);
+/// # Ok::<(), netproof::Error>(())
+/// ```
+///
+/// Nor is a binding that nobody reads:
+///
+/// ```compile_fail
+/// # let alone = netproof::Namespace::new("alone")?;
+/// netproof::expect!(alone.ping(std::net::Ipv4Addr::LOCALHOST), nothing);
+/// # Ok::<(), netproof::Error>(())
+/// ```
+#[macro_export]
+macro_rules! expect {
+    ($probe:expr, $pattern:pat $(if $guard:expr)? $(,)?) => {
+        $crate::expect!($probe, $pattern $(if $guard)?, within: $crate::expect::PATIENCE)
+    };
+    ($probe:expr, $pattern:pat $(if $guard:expr)?, within: $within:expr $(,)?) => {
+        match (&$probe, $within) {
+            (probe, within) => {
+                #[allow(unused_imports)]
+                use $crate::expect::names::*;
+                #[deny(non_snake_case, unused_variables, bindings_with_variant_name)]
+                #[allow(unreachable_patterns)]
+                let seen = $crate::expect::hold(
+                    probe,
+                    concat!(stringify!($pattern) $(, " if ", stringify!($guard))?),
+                    within,
+                    |seen| match seen {
+                        $pattern $(if $guard)? => true,
+                        _ => false,
+                    },
+                );
+                seen
+            }
+        }
+    };
+}
+
+/// Runs `code` under a label, which a failure inside it shows: `given("rp_filter=1", || ...)`.
+///
+/// Labels nest, and are in force in [`Namespace::run`](crate::Namespace::run) too.
+pub fn given<T>(label: impl fmt::Display, code: impl FnOnce() -> T) -> T {
+    Labels::current().and(label.to_string()).during(code)
+}
+
+static AS_VALUES: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether a failed expectation panics with the [`Failure`] itself as its payload (for a runner, which catches it),
+/// or with its text, as a test's process needs it. For the whole process.
+pub fn as_values(on: bool) {
+    AS_VALUES.store(on, Ordering::Relaxed);
+}
+
+/// What [`expect!`](crate::expect!) calls: looks until `matches`, or panics.
+#[track_caller]
+pub fn hold<P, M>(probe: &P, pattern: &str, within: Duration, matches: M) -> P::Output
+where
+    P: Probe,
+    M: Fn(<P::Output as Seen>::As<'_>) -> bool,
+{
+    check(probe, pattern, within, matches).unwrap_or_else(|failure| failure.raise())
+}
+
+/// Looks until `matches`: what [`expect!`](crate::expect!) does, with the failure as a value.
+#[track_caller]
+pub fn check<P, M>(probe: &P, pattern: &str, within: Duration, matches: M) -> Result<P::Output, Box<Failure>>
+where
+    P: Probe,
+    M: Fn(<P::Output as Seen>::As<'_>) -> bool,
+{
+    let at = Location::caller();
+    let mut looks = 0;
+    look_until(probe, Deadline::after(within), &matches, &mut looks)
+        .map_err(|why| Box::new(Failure::new(at, probe, pattern, within, looks, why)))
+}
+
+/// Why an expectation did not come true.
+enum Why<O> {
+    /// What was seen last is something else.
+    Seen(O),
+    /// What was seen matches, but proves nothing.
+    Unproven(O, String),
+    /// It could not be looked at.
+    Error(Error),
+}
+
+fn look_until<P, M>(probe: &P, deadline: Deadline, matches: &M, looks: &mut usize) -> Result<P::Output, Why<P::Output>>
+where
+    P: Probe,
+    M: Fn(<P::Output as Seen>::As<'_>) -> bool,
+{
+    // What tells nobody that it changed (a counter, a packet on the way) is looked at again after this.
+    const ANYWAY: Duration = Duration::from_millis(200);
+    let mut watch = probe.watch().map_err(Why::Error)?;
+    loop {
+        // A look that starts after the deadline is the last.
+        let last = deadline.passed();
+        *looks += 1;
+        match probe.look(deadline) {
+            Ok(seen) if matches(seen.seen()) => return proven(probe, seen),
+            Ok(seen) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
+            Err(error) if last || !may_come(&error) => return Err(Why::Error(error)),
+            Ok(_) | Err(_) => {}
+        }
+        watch.wait(deadline.at_most(ANYWAY)).map_err(Why::Error)?;
+    }
+}
+
+fn proven<P: Probe>(probe: &P, seen: P::Output) -> Result<P::Output, Why<P::Output>> {
+    match probe.control(&seen) {
+        Ok(None) => Ok(seen),
+        Ok(Some(reason)) => Err(Why::Unproven(seen, reason)),
+        Err(error) => Err(Why::Error(error)),
+    }
+}
+
+/// A device that is not there is a state of the lab, which may change, and no fault of the harness.
+fn may_come(error: &Error) -> bool {
+    matches!(error, Error::Kernel { source, .. } if source.raw_os_error() == Some(libc::ENODEV))
+}
+
+impl Failure {
+    /// Panics: with the text, or with this as the payload where [`as_values`] is on.
+    #[track_caller]
+    pub fn raise(self: Box<Self>) -> ! {
+        if AS_VALUES.load(Ordering::Relaxed) { panic::panic_any(*self) } else { panic!("{self}") }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,9 @@
 //! Each probe is made by a method of [`Namespace`](crate::Namespace), looks once with [`Probe::look`], and prints its
 //! result in the columns of the Linux tool for it. [`expect!`](crate::expect!) looks until a pattern holds.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
-use crate::{Deadline, Namespace, Result};
+use crate::{Deadline, Namespace, Result, Target};
 
 pub mod addresses;
 pub mod counters;
@@ -56,6 +56,60 @@ pub trait Probe {
 
     /// The namespaces whose state belongs to a failure's evidence, nearest first.
     fn concerned(&self) -> Vec<Namespace>;
+
+    /// Whether no later look can take back what was seen: an echo reply came, whatever happens from now on.
+    /// [`expect!`](crate::expect!) does not look again after a last word that its pattern does not match, so that no
+    /// later silence makes up for it.
+    fn last_word(&self, _seen: &Self::Output) -> bool {
+        false
+    }
+
+    /// Why what was seen proves nothing, if so. Asked once a pattern has matched: no reply from a target that
+    /// does not answer itself either, no frames where no sentinel came by.
+    fn control(&self, _seen: &Self::Output) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// The packet whose way is walked to explain a failure; none where the probe sends nothing.
+    fn journey(&self) -> Option<Journey> {
+        None
+    }
+}
+
+/// A packet that a probe sends: where it starts, and where it is to go.
+#[derive(Clone, Debug)]
+pub struct Journey {
+    /// Where it starts.
+    pub from: Namespace,
+    /// Where it is to go.
+    pub to: Target,
+    /// What it carries.
+    pub carries: Carries,
+    /// The device that it is bound to (`SO_BINDTODEVICE`).
+    pub device: Option<String>,
+    /// The source address, where the probe sets one.
+    pub source: Option<IpAddr>,
+    /// The IP packet's length in bytes, and whether it must not be fragmented, where the probe sets them.
+    pub whole: Option<usize>,
+}
+
+/// What a packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// An ICMP or ICMPv6 echo request.
+    Echo,
+    /// A TCP segment to this port.
+    Tcp(u16),
+    /// A UDP datagram to this port.
+    Udp(u16),
+}
+
+impl Journey {
+    /// A packet with nothing special about it.
+    #[must_use]
+    pub fn new(from: &Namespace, to: &Target, carries: Carries) -> Self {
+        Self { from: from.clone(), to: to.clone(), carries, device: None, source: None, whole: None }
+    }
 }
 
 /// A subscription to the changes that a probe's answer depends on.

@@ -1,0 +1,3 @@
+//! The names that are in scope in the patterns of [`expect!`](crate::expect!): every view's.
+
+pub use crate::probe::outcome::Heard::*;
