@@ -1,12 +1,12 @@
 //! HTTP requests.
 
-use std::{net::TcpStream, time::Duration};
+use std::{io, net::TcpStream, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
 use socket2::Socket;
-use tokio::time::timeout;
+use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
 
 use crate::{
     Deadline, Error, Namespace, Result,
@@ -87,14 +87,42 @@ impl Probe for Http {
 }
 
 impl Http {
+    /// Makes the connection now, and keeps it for every look: whether it survives what happens meanwhile.
+    ///
+    /// A connection that cannot be made is an error here.
+    pub fn connect(self) -> Result<Kept> {
+        let connected = match connect(&self.namespace, &self.origin, &self.to)? {
+            Connection::Made(socket) => runtime::block_on(handshake(socket)),
+            Connection::Not(outcome) => Err(io::Error::other(outcome.to_string())),
+        };
+        let (sender, driver) = connected.map_err(|error| self.error(error))?;
+        Ok(Kept { http: self, sender: Arc::new(Mutex::new(sender)), driver: Arc::new(driver) })
+    }
+
     async fn request(&self, socket: Socket) -> Result<Outcome> {
+        let (mut sender, driver) = handshake(socket).await.map_err(|error| self.error(error))?;
+        let outcome = self.ask(&mut sender).await;
+        drop(driver);
+        outcome
+    }
+
+    /// Asks over a connection.
+    async fn ask(&self, sender: &mut Sender) -> Result<Outcome> {
         // A server that is slow must not look like one that is cut off.
         let limit = Duration::from_secs(2).mul_f64(time_scale()).min(Duration::from_secs(10));
-        let stream = tokio::net::TcpStream::from_std(TcpStream::from(socket));
-        let doing = || format!("asking http://{}{}", self.to.address(), self.path);
-        let stream = stream.map_err(|error| Error::kernel(doing(), self.namespace.name(), error))?;
-        Ok(match timeout(limit, self.exchange(stream)).await {
-            Ok(Ok(outcome)) => outcome,
+        let request = Request::get(&self.path).header(HOST, self.to.address().to_string()).body(Empty::new());
+        let request = request.map_err(|_| Error::Usage(format!("`{}` is no path to ask for", self.path)))?;
+        let answered = async {
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            body.collect().await?;
+            Ok::<_, hyper::Error>(head)
+        };
+        Ok(match timeout(limit, answered).await {
+            Ok(Ok(head)) => {
+                let header =
+                    |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+                Heard::Status { code: head.status.as_u16(), client: header(CLIENT), server: header(SERVER) }.into()
+            }
             Ok(Err(error)) => Outcome { heard: Heard::Reset, note: Some(error.to_string()) },
             Err(_) => {
                 let note = format!("connected, but no whole answer within {} ms", limit.as_millis());
@@ -103,26 +131,56 @@ impl Http {
         })
     }
 
-    async fn exchange(&self, stream: tokio::net::TcpStream) -> hyper::Result<Outcome> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(connection);
-        let request = Request::get(&self.path).header(HOST, self.to.address().to_string()).body(Empty::<Bytes>::new());
-        let Ok(request) = request else {
-            driver.abort();
-            return Ok(Outcome { heard: Heard::Reset, note: Some(format!("`{}` is no path", self.path)) });
-        };
-        let answered = async {
-            let response = sender.send_request(request).await?;
-            let (head, body) = response.into_parts();
-            body.collect().await?;
-            Ok(head)
-        };
-        let head = answered.await;
-        driver.abort();
-        head.map(|head| {
-            let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-            Heard::Status { code: head.status.as_u16(), client: header(CLIENT), server: header(SERVER) }.into()
-        })
+    fn error(&self, error: io::Error) -> Error {
+        Error::kernel(format!("asking http://{}{}", self.to.address(), self.path), self.namespace.name(), error)
+    }
+}
+
+type Sender = http1::SendRequest<Empty<Bytes>>;
+
+/// The task that drives a connection, which ends with it.
+struct Driver(JoinHandle<hyper::Result<()>>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn handshake(socket: Socket) -> io::Result<(Sender, Driver)> {
+    let stream = tokio::net::TcpStream::from_std(TcpStream::from(socket))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    Ok((sender, Driver(tokio::spawn(connection))))
+}
+
+/// A connection that every look uses again; made by [`Http::connect`]. Yields [`Heard::Status`], [`Heard::Reset`] where
+/// the connection is gone, or [`Heard::TimedOut`].
+#[derive(Clone)]
+#[must_use = "the connection ends when this is dropped"]
+pub struct Kept {
+    http: Http,
+    sender: Arc<Mutex<Sender>>,
+    #[expect(dead_code, reason = "held for its drop")]
+    driver: Arc<Driver>,
+}
+
+impl Probe for Kept {
+    type Output = Outcome;
+
+    fn describe(&self) -> String {
+        format!("{}, on a connection that was made before", self.http.describe())
+    }
+
+    fn look(&self, _: Deadline) -> Result<Outcome> {
+        runtime::block_on(async { self.http.ask(&mut *self.sender.lock().await).await })
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        self.http.watch()
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        self.http.concerned()
     }
 }
 
@@ -164,6 +222,27 @@ mod tests {
         while look(&a.http((TWO, 80)).get()).heard != Heard::Refused {
             assert!(!deadline.passed(), "the dropped server still serves");
         }
+    }
+
+    /// A connection that is kept is one to the server, and shows when it is reset.
+    #[test]
+    fn a_kept_connection_is_used_again() {
+        let (a, b) = pair();
+        let server = b.serve_http((TWO, 80)).unwrap();
+        let kept = a.http((TWO, 80)).connect().unwrap();
+        for _ in 0..3 {
+            let outcome = look(&kept);
+            assert!(matches!(outcome.seen(), Heard::Status { code: 200, .. }), "{outcome}");
+        }
+        let clients = server.clients();
+        assert!(clients.len() == 3 && clients.iter().all(|client| *client == clients[0]), "{clients:?}");
+        drop(server);
+        let deadline = Deadline::after(Duration::from_secs(5));
+        while look(&kept).heard != Heard::Reset {
+            assert!(!deadline.passed(), "the connection outlives its server");
+        }
+        let error = a.http((TWO, 81)).connect().err().unwrap().to_string();
+        assert!(error.contains("refused"), "{error}");
     }
 
     /// A server that accepts and says nothing is told from one that is not reached.
