@@ -8,7 +8,7 @@ use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
 };
 
-use crate::netlink::Request;
+use crate::{Namespace, Result, netlink::Request};
 
 /// Adds an address to the link with this index. Equivalent to `ip address add ADDRESS dev LINK` (broadcast `+`).
 pub fn add(link: u32, address: IpNet) -> Request {
@@ -49,4 +49,32 @@ fn message(link: u32, address: IpNet) -> AddressMessage {
 /// The IP family of an address, as netlink numbers it.
 pub(crate) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+impl Namespace {
+    /// Every address, as the kernel describes it.
+    pub(crate) fn address_messages(&self) -> Result<Vec<AddressMessage>> {
+        let found = self.ask("listing addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()), true)?;
+        let addresses = found.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(address) => Some(address),
+            _ => None,
+        });
+        Ok(addresses.collect())
+    }
+
+    /// Every address with its prefix length, and the index of its link.
+    pub(crate) fn address_list(&self) -> Result<Vec<(u32, IpNet)>> {
+        let listed = self.address_messages()?.into_iter().filter_map(|message| {
+            let find = |local| {
+                message.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Local(address) if local => Some(*address),
+                    AddressAttribute::Address(address) if !local => Some(*address),
+                    _ => None,
+                })
+            };
+            let address = find(true).or_else(|| find(false))?;
+            Some((message.header.index, IpNet::new(address, message.header.prefix_len).ok()?))
+        });
+        Ok(listed.collect())
+    }
 }

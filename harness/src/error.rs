@@ -42,6 +42,9 @@ pub enum Error {
         /// What it wrote to its standard error, capped.
         evidence: String,
     },
+    /// What was built, or said to be built, is not what the kernel has.
+    #[error("read back from the kernel: {0}")]
+    ReadBack(String),
     /// A deadline passed.
     #[error("{doing} in namespace {namespace}: not done after {} ms", .after.as_millis())]
     Timeout {

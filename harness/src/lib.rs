@@ -39,17 +39,20 @@ pub mod route;
 pub mod serve;
 pub mod sysctl;
 pub mod topology;
+pub mod watch;
 pub mod world;
 
 mod labels;
 mod netlink;
 mod ruleset;
 mod runtime;
+mod settle;
 
 pub use crate::{
     deadline::{Deadline, set_time_scale, time_scale},
     error::{Error, Result},
     expect::{Failure, given},
+    lab::{Lab, Node},
     mac::Mac,
     namespace::Namespace,
     netlink::Request,

@@ -8,7 +8,7 @@ use rtnetlink::{
         RouteNetlinkMessage,
         link::{
             BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-            LinkAttribute, LinkMessage,
+            LinkAttribute, LinkInfo, LinkMessage,
         },
     },
 };
@@ -197,6 +197,22 @@ pub fn set_port(name: &str, index: u32, flag: PortFlag, on: bool) -> Request {
     Request::change(doing, RouteNetlinkMessage::NewLink(link.build()))
 }
 
+/// Puts a port into a VLAN: untagged frames that come in belong to it, and its frames leave untagged.
+/// Equivalent to `bridge vlan add dev NAME vid VLAN pvid untagged`.
+pub fn set_port_vlan(name: &str, index: u32, vlan: u16) -> Request {
+    use rtnetlink::packet_route::{
+        AddressFamily,
+        link::{AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags},
+    };
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Bridge;
+    message.header.index = index;
+    let flags = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
+    let info = AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid: vlan });
+    message.attributes.push(LinkAttribute::AfSpecBridge(vec![info]));
+    Request::change(format!("putting port {name} into VLAN {vlan}"), RouteNetlinkMessage::SetLink(message))
+}
+
 /// Sets an option of the bridge with this name and index: `IFLA_BR_*`. Equivalent to `ip link set NAME type bridge ...`.
 pub fn set_bridge(name: &str, index: u32, option: InfoBridge) -> Request {
     let doing = format!("setting {option:?} on bridge {name}");
@@ -267,6 +283,29 @@ impl Namespace {
         });
         link.ok_or_else(|| Error::kernel(doing, self.name(), std::io::Error::from_raw_os_error(libc::ENODEV)))
     }
+}
+
+impl Namespace {
+    /// Every link, as the kernel describes it.
+    pub(crate) fn link_messages(&self) -> Result<Vec<LinkMessage>> {
+        let found = self.ask("listing links", RouteNetlinkMessage::GetLink(LinkMessage::default()), true)?;
+        let links = found.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        });
+        Ok(links.collect())
+    }
+}
+
+/// The kind among a link's attributes: `bridge`, `veth`.
+pub(crate) fn kind_of(link: &LinkMessage) -> Option<String> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind.to_string()),
+            _ => None,
+        }),
+        _ => None,
+    })
 }
 
 /// The name among a link's attributes.

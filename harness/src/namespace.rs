@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     future::Future,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -49,6 +49,40 @@ impl Namespace {
         });
         let fd = made.map_err(|error| Error::kernel("unsharing a network namespace", &name, error))?;
         Ok(Self::from_fd(name, fd))
+    }
+
+    /// Fresh namespaces of these names, made by one thread, each with its netlink connection open and these sysctls
+    /// set: what a lab needs at once, and what would cost a thread each otherwise.
+    pub(crate) fn fresh(names: &[&str], sysctls: &[(String, &str)]) -> Result<Vec<Self>> {
+        on_a_thread(|| Ok(names.iter().map(|name| Self::fresh_here(name, sysctls)).collect::<Result<Vec<Self>>>()))
+            .map_err(|error| Error::kernel("starting a thread", "the machine", error))?
+    }
+
+    /// Leaves the calling thread in the new namespace.
+    fn fresh_here(name: &str, sysctls: &[(String, &str)]) -> Result<Self> {
+        let failed = |doing: String, error| Error::kernel(doing, name, error);
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|error| failed("unsharing a network namespace".into(), error.into()))?;
+        let fd = current().map_err(|error| failed("opening it".into(), error))?;
+        for (sysctl, value) in sysctls {
+            match fs::write(crate::sysctl::path(sysctl), value) {
+                // What this kernel does not have, it cannot get wrong.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|error| failed(format!("setting sysctl {sysctl}={value}"), error))?,
+            }
+        }
+        let namespace = Self::from_fd(name, fd);
+        let opened = namespace.connect_here();
+        opened.map_err(|error| failed("opening rtnetlink".into(), error))?;
+        Ok(namespace)
+    }
+
+    /// Opens the rtnetlink connection from a thread that is inside.
+    fn connect_here(&self) -> io::Result<rtnetlink::Handle> {
+        let _context = shared::runtime().enter();
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        shared::runtime().spawn(connection);
+        Ok(self.inner.rtnetlink.get_or_init(|| handle).clone())
     }
 
     /// The namespace that `fd` refers to.
@@ -104,19 +138,19 @@ impl Namespace {
         if let Some(handle) = self.inner.rtnetlink.get() {
             return Ok(handle.clone());
         }
-        let opened = self.run(|| {
-            let _context = shared::runtime().enter();
-            rtnetlink::new_connection()
-        })?;
-        let (connection, handle, _) = opened.map_err(|error| Error::kernel("opening rtnetlink", self.name(), error))?;
-        shared::runtime().spawn(connection);
-        Ok(self.inner.rtnetlink.get_or_init(|| handle).clone())
+        let opened = self.run(|| self.connect_here())?;
+        opened.map_err(|error| Error::kernel("opening rtnetlink", self.name(), error))
     }
 
     /// Whether both are the same namespace of the kernel's.
     pub fn is_same(&self, other: &Self) -> io::Result<bool> {
-        let (a, b) = (nix::sys::stat::fstat(self)?, nix::sys::stat::fstat(other)?);
-        Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+        Ok(self.identity()? == other.identity()?)
+    }
+
+    /// What the kernel tells namespaces apart by: device and inode number.
+    pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
+        let stat = nix::sys::stat::fstat(self)?;
+        Ok((stat.st_dev, stat.st_ino))
     }
 }
 

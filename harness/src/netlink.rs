@@ -1,8 +1,8 @@
 //! Requests over rtnetlink, many in one round trip.
 
-use std::io;
+use std::{io, pin::Pin};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use rtnetlink::{
     packet_core::{
         NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -55,23 +55,18 @@ impl Namespace {
     /// Asks the kernel for changes, in their order and without waiting between them. The first error is returned;
     /// the requests after it were asked for too.
     pub fn apply_all(&self, requests: impl IntoIterator<Item = Request>) -> Result<()> {
+        self.start(requests)?.finish()
+    }
+
+    /// Sends requests, whose answers [`Pending::finish`] waits for: so that several namespaces are at work at once.
+    pub(crate) fn start(&self, requests: impl IntoIterator<Item = Request>) -> Result<Pending> {
         let handle = self.rtnetlink()?;
         let mut answers = Vec::new();
         for Request { doing, message, flags, held: _held } in requests {
             let sent = send(&handle, message, NLM_F_REQUEST | NLM_F_ACK | flags);
             answers.push((sent.map_err(|error| Error::kernel(&doing, self.name(), error))?, doing));
         }
-        block_on(async {
-            let mut result = Ok(());
-            for (mut answer, doing) in answers {
-                while let Some(message) = answer.next().await {
-                    if let Err(error) = refused(&message) {
-                        result = result.and(Err(Error::kernel(&doing, self.name(), error)));
-                    }
-                }
-            }
-            result
-        })
+        Ok(Pending { namespace: self.clone(), answers })
     }
 
     /// Asks for what matches `message`: one object, or with `dump` all of its kind.
@@ -98,16 +93,41 @@ impl Namespace {
     }
 }
 
+/// Requests that are under way.
+#[must_use]
+pub(crate) struct Pending {
+    namespace: Namespace,
+    answers: Vec<(Answer, String)>,
+}
+
+impl Pending {
+    /// Waits for every answer; the first error is returned.
+    pub(crate) fn finish(self) -> Result<()> {
+        block_on(async {
+            let mut result = Ok(());
+            for (mut answer, doing) in self.answers {
+                while let Some(message) = answer.next().await {
+                    if let Err(error) = refused(&message) {
+                        result = result.and(Err(Error::kernel(&doing, self.namespace.name(), error)));
+                    }
+                }
+            }
+            result
+        })
+    }
+}
+
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
-fn send(
-    handle: &rtnetlink::Handle,
-    message: RouteNetlinkMessage,
-    flags: u16,
-) -> io::Result<impl futures::Stream<Item = Message> + Unpin + use<>> {
+type Answer = Pin<Box<dyn Stream<Item = Message> + Send>>;
+
+fn send(handle: &rtnetlink::Handle, message: RouteNetlinkMessage, flags: u16) -> io::Result<Answer> {
     let mut message = NetlinkMessage::from(message);
     message.header.flags = flags;
-    handle.clone().request(message).map(Box::pin).map_err(|error| io::Error::other(error.to_string()))
+    match handle.clone().request(message) {
+        Ok(answer) => Ok(Box::pin(answer)),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
 }
 
 fn refused(message: &Message) -> io::Result<()> {

@@ -1,1 +1,264 @@
-//! Labs: namespaces that live and die together.
+//! Labs: namespaces that live and die together, and the topology that stands in them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    Error, Namespace, Result, Topology,
+    implement::{Native, Shared, Site},
+    protocol::{Reply, Request},
+    topology,
+};
+
+mod node;
+mod parked;
+mod prepare;
+mod readback;
+
+pub use self::node::Node;
+
+/// A fresh world of network namespaces: `host`, the nodes, and `outside` where the topology has an uplink.
+///
+/// Nothing outside can see it, and it is gone when this is dropped, or when the process ends however it ends.
+///
+/// ```no_run
+/// let lab = netproof::Lab::of("pair")?;
+/// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+/// netproof::expect!(netns1.ping(netns2), Reply { ttl: 64, .. });
+/// # Ok::<(), netproof::Error>(())
+/// ```
+#[must_use = "a lab is gone as soon as it is dropped"]
+pub struct Lab {
+    implementation: Shared,
+    asked: Topology,
+    stands: Topology,
+    is_up: bool,
+    site: Site,
+    host: Node,
+    outside: Option<Node>,
+    nodes: Vec<Node>,
+    /// Further namespaces that a test asked for.
+    others: Vec<Node>,
+}
+
+/// A lab to be: which topology, and who builds it.
+#[derive(Clone)]
+#[must_use]
+pub struct Builder {
+    topology: Topology,
+    implementation: Shared,
+}
+
+impl Builder {
+    /// Who builds it; without this, the built-in implementation.
+    pub fn implementation(mut self, implementation: Shared) -> Self {
+        self.implementation = implementation;
+        self
+    }
+
+    /// The lab with its namespaces, its uplink and its sysctls, and nothing built in it.
+    pub fn prepare(self) -> Result<Lab> {
+        self.topology.check()?;
+        prepare::lab(self.topology, self.implementation)
+    }
+
+    /// The lab with its topology built and read back.
+    pub fn up(self) -> Result<Lab> {
+        let mut lab = self.prepare()?;
+        lab.up()?;
+        Ok(lab)
+    }
+}
+
+impl Lab {
+    /// A lab in which the built-in implementation has built the shipped topology of this name.
+    pub fn of(topology: &str) -> Result<Self> {
+        Self::builder(Topology::shipped(topology)?).up()
+    }
+
+    /// A lab of any topology, built by any implementation.
+    pub fn builder(topology: Topology) -> Builder {
+        Builder { topology, implementation: Arc::new(Native::default()) }
+    }
+
+    /// The namespace with the bridges; never the machine's own.
+    #[must_use]
+    pub fn host(&self) -> &Node {
+        &self.host
+    }
+
+    /// The rest of the network, behind the uplink.
+    ///
+    /// # Panics
+    /// Where the topology has no uplink.
+    #[must_use]
+    #[track_caller]
+    pub fn outside(&self) -> &Node {
+        let why = || format!("topology `{}` has no uplink, and so no outside", self.asked.name);
+        self.outside.as_ref().unwrap_or_else(|| panic!("{}", why()))
+    }
+
+    /// Whether the topology has an uplink.
+    #[must_use]
+    pub fn has_outside(&self) -> bool {
+        self.outside.is_some()
+    }
+
+    /// The node of this name, or the namespace that [`Lab::add_namespace`] made.
+    ///
+    /// # Panics
+    /// Where there is none; the message names those that there are.
+    #[must_use]
+    #[track_caller]
+    pub fn node(&self, name: &str) -> &Node {
+        let found = self.nodes.iter().chain(&self.others).find(|node| node.name() == name);
+        found.unwrap_or_else(|| {
+            let known: Vec<&str> = self.nodes.iter().chain(&self.others).map(|node| node.name()).collect();
+            panic!("topology `{}` has no node `{name}`; it has {}", self.asked.name, known.join(", "))
+        })
+    }
+
+    /// The topology's nodes, in its order.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Every namespace of the lab: host, nodes, further ones, outside.
+    #[must_use]
+    pub fn all(&self) -> Vec<&Node> {
+        [&self.host].into_iter().chain(&self.nodes).chain(&self.others).chain(&self.outside).collect()
+    }
+
+    /// The topology as it was asked for.
+    #[must_use]
+    pub fn asked(&self) -> &Topology {
+        &self.asked
+    }
+
+    /// The topology as it stands: with the names and addresses that the implementation chose, read back from the kernel.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.stands
+    }
+
+    /// Where implementations build.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Builds the topology, reads it back, and makes neighbour states quick to observe.
+    pub fn up(&mut self) -> Result<()> {
+        let request = Request::new(&self.asked);
+        let reply = self.implementation.up(&self.site, &request)?;
+        self.take(&reply, &self.asked.clone())?;
+        self.is_up = true;
+        Ok(())
+    }
+
+    /// Has the implementation take down what it built.
+    pub fn down(&mut self) -> Result<()> {
+        self.is_up = false;
+        self.implementation.down(&self.site, &Request::new(&self.asked))
+    }
+
+    /// Whether the topology stands: `up` succeeded, and `down` was not called since.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Has a node, and ports published for it, attached to what stands.
+    pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
+        if !self.site.nodes.iter().any(|known| known.name() == node.name) {
+            self.site.nodes.push(prepare::node(&node.name)?);
+        }
+        let mut part = self.asked.clone();
+        part.nodes = vec![node.clone()];
+        part.nat.publish = publish.clone();
+        let reply = self.implementation.add(&self.site, &Request::new(&part))?;
+        self.asked.nodes.push(node);
+        self.asked.nat.publish.extend(publish);
+        self.take(&reply, &part)
+    }
+
+    /// Has a node, and the ports published for it, taken out; its namespace stays.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let mut part = self.asked.clone();
+        part.nodes.retain(|node| node.name == name);
+        part.nat.publish.retain(|publish| publish.node == name);
+        for topology in [&mut self.asked, &mut self.stands] {
+            topology.nodes.retain(|node| node.name != name);
+            topology.nat.publish.retain(|publish| publish.node != name);
+        }
+        self.nodes.retain(|node| node.name() != name);
+        self.implementation.remove(&self.site, &Request::new(&part))
+    }
+
+    /// Has the implementation put its rules back.
+    pub fn reload(&mut self) -> Result<()> {
+        self.implementation.reload(&self.site, &Request::new(&self.asked))
+    }
+
+    /// A further namespace, prepared as a node's is, that no implementation knows of. Its name is none of the lab's yet.
+    pub fn add_namespace(&mut self, name: &str) -> Result<Node> {
+        if self.all().iter().any(|node| node.name() == name) {
+            return Err(Error::Usage(format!("the lab has a namespace `{name}` already")));
+        }
+        let node = Node::bare(prepare::node(name)?);
+        self.others.push(node.clone());
+        Ok(node)
+    }
+
+    /// Lets go of a node's namespace, as if its container had died: nothing of it is left once this returns.
+    pub fn lose(&mut self, name: &str) -> Result<()> {
+        let ports: BTreeSet<String> = self
+            .stands
+            .node(name)
+            .iter()
+            .flat_map(|node| &node.interfaces)
+            .filter_map(|end| end.port.clone())
+            .collect();
+        self.nodes.retain(|node| node.name() != name);
+        self.site.nodes.retain(|namespace| namespace.name() != name);
+        prepare::wait_gone(&self.host, &ports)
+    }
+
+    /// Takes a reply: reads back what it says and what was asked of `part`, and goes on with it.
+    fn take(&mut self, reply: &Reply, part: &Topology) -> Result<()> {
+        let read = readback::read(&self.site, part, reply)?;
+        for node in read.topology.nodes {
+            self.nodes.retain(|known| known.name() != node.name);
+            self.stands.nodes.retain(|known| known.name != node.name);
+            let namespace = read.namespaces.iter().find(|namespace| namespace.name() == node.name);
+            let namespace = namespace.map_or_else(|| self.site.node(&node.name).cloned(), |found| Ok(found.clone()))?;
+            self.nodes.push(Node::new(namespace, &node.interfaces));
+            self.stands.nodes.push(node);
+        }
+        self.stands.bridges = read.topology.bridges;
+        self.stands.nat = self.asked.nat.clone();
+        self.host = self.host.as_host(&self.stands);
+        self.quicken()
+    }
+
+    /// Shortens the wait between two ARP or ND requests on every device, so that FAILED comes after 150 ms instead of 3 s.
+    fn quicken(&self) -> Result<()> {
+        for node in [&self.host].into_iter().chain(&self.nodes).chain(&self.outside) {
+            prepare::quicken(node)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let all = self.all();
+        parked::park(&all.into_iter().map(|node| &**node).collect::<Vec<&Namespace>>());
+    }
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lab({})", self.asked.name)
+    }
+}

@@ -1,0 +1,53 @@
+//! Sysctls that a topology needs, and how they were before.
+
+use crate::{Namespace, Result, Topology};
+
+/// Sysctls that were changed, with the values that they had.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    before: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Sets what the topology needs.
+    pub(super) fn set(&mut self, host: &Namespace, topology: &Topology) -> Result<()> {
+        if !topology.host.forwarding {
+            return Ok(());
+        }
+        let has = |v4: bool| {
+            topology.bridges.iter().flat_map(|bridge| &bridge.addresses).any(|net| net.addr().is_ipv4() == v4)
+        };
+        if has(true) {
+            self.change(host, "net.ipv4.ip_forward", "1")?;
+        }
+        if has(false) {
+            // A host that forwards ignores router advertisements, and loses its default route, unless told otherwise.
+            if let Some(uplink) = &topology.host.uplink {
+                self.change(host, &format!("net.ipv6.conf.{}.accept_ra", uplink.interface.replace('.', "/")), "2")?;
+            }
+            self.change(host, "net.ipv6.conf.all.forwarding", "1")?;
+        }
+        Ok(())
+    }
+
+    /// Sets one sysctl, unless it is so already.
+    pub(super) fn change(&mut self, host: &Namespace, name: &str, value: &str) -> Result<()> {
+        let before = host.sysctl(name)?;
+        if before != value {
+            host.set_sysctl(name, value)?;
+            self.before.push((name.to_owned(), before));
+        }
+        Ok(())
+    }
+
+    /// Puts everything back, the last change first.
+    pub(super) fn put_back(self, host: &Namespace) -> Result<()> {
+        for (name, before) in self.before.iter().rev() {
+            // A sysctl of a device that is gone needs no putting back.
+            if host.sysctl_if_there(name)?.is_some() {
+                host.set_sysctl(name, before)?;
+            }
+        }
+        Ok(())
+    }
+}

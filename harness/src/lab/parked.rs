@@ -1,0 +1,28 @@
+//! Finished labs' namespaces, kept for a while.
+//!
+//! Taking a namespace down is asynchronous and holds the RTNL lock, about 18 ms for a lab, and who makes the next lab
+//! waits for it. So descriptors of finished labs are kept, up to a bound, and the oldest let go one at a time:
+//! thousands let go at once would stall the next user of RTNL for seconds.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::Namespace;
+
+/// How many finished labs' namespaces are kept: about 1 MB each of kernel memory.
+const BOUND: usize = 64;
+
+static PARKED: Mutex<VecDeque<Vec<OwnedFd>>> = Mutex::new(VecDeque::new());
+
+/// Keeps the namespaces' descriptors; their sockets and threads go with the lab.
+pub(super) fn park(namespaces: &[&Namespace]) {
+    let descriptors = namespaces.iter().filter_map(|namespace| namespace.as_fd().try_clone_to_owned().ok()).collect();
+    let mut parked = PARKED.lock().unwrap_or_else(PoisonError::into_inner);
+    parked.push_back(descriptors);
+    let oldest = if parked.len() > BOUND { parked.pop_front() } else { None };
+    drop(parked);
+    drop(oldest);
+}

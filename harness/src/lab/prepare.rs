@@ -1,0 +1,157 @@
+//! What stands before an implementation comes: namespaces, sysctls, the uplink.
+
+use std::{
+    collections::BTreeSet,
+    sync::{LazyLock, Once},
+    time::Duration,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::{Lab, Node};
+use crate::{
+    Deadline, Error, Namespace, Result, Topology, addr,
+    implement::{Shared, Site},
+    link::{self, Veth},
+    route,
+    topology::{Destination, Interface, Route, Uplink},
+};
+
+/// The interface index of the uplink in `host`: high, so that it is in nobody's way.
+const UPLINK: u32 = 2;
+
+pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
+    raise_limits();
+    let mut names = vec!["host"];
+    names.extend(topology.nodes.iter().map(|node| node.name.as_str()));
+    names.extend(topology.host.uplink.as_ref().map(|_| "outside"));
+    let mut namespaces = Namespace::fresh(&names, &SYSCTLS)?;
+    let outside = topology.host.uplink.as_ref().and_then(|_| namespaces.pop());
+    let host = namespaces.remove(0);
+    host.apply(link::set_up("lo"))?;
+    let outside = match (&topology.host.uplink, outside) {
+        (Some(uplink), Some(outside)) => Some(self::uplink(uplink, &host, outside)?),
+        _ => None,
+    };
+    let behind = outside.as_ref().map(|outside| (**outside).clone());
+    let site = Site { host: host.clone(), nodes: namespaces, outside: behind };
+    let stands = Topology { nodes: Vec::new(), bridges: Vec::new(), ..topology.clone() };
+    let nodes = Vec::new();
+    let host = Node::bare(host).as_host(&stands);
+    Ok(Lab { implementation, asked: topology, stands, is_up: false, site, host, outside, nodes, others: Vec::new() })
+}
+
+/// A namespace as a node's is before `up`.
+pub(super) fn node(name: &str) -> Result<Namespace> {
+    let made = Namespace::fresh(&[name], &SYSCTLS)?;
+    made.into_iter().next().ok_or_else(|| Error::Usage("one name makes one namespace".into()))
+}
+
+/// The veth between `host` and `outside`, addressed at both ends, and the host's default routes.
+fn uplink(uplink: &Uplink, host: &Namespace, outside: Namespace) -> Result<Node> {
+    let veth = Veth::new(&uplink.interface, "eth0").index(UPLINK).peer_in(&outside).peer_index(UPLINK);
+    let veth = uplink.mtu.iter().fold(veth, |veth, mtu| veth.mtu(*mtu));
+    host.apply(veth.request())?;
+    let gateways = uplink.gateways.iter().map(|gateway| {
+        let of = |net: &&ipnet::IpNet| net.contains(gateway);
+        let prefix_len = uplink.addresses.iter().find(of).map_or(32, ipnet::IpNet::prefix_len);
+        ipnet::IpNet::new_assert(*gateway, prefix_len)
+    });
+    let gateways: Vec<ipnet::IpNet> = gateways.collect();
+    // No detection of duplicate addresses: these are the lab's own, and must be there at once.
+    let inside = gateways.iter().map(|address| addr::add_without_dad(UPLINK, *address));
+    outside.apply_all([link::set_up("lo"), link::set_up("eth0")].into_iter().chain(inside))?;
+    let addresses = uplink.addresses.iter().map(|address| addr::add_without_dad(UPLINK, *address));
+    let routes = uplink.gateways.iter().map(|gateway| {
+        let default = Route { to: Destination::Default, via: Some(*gateway), dev: None };
+        route::add(&default, Some(UPLINK))
+    });
+    host.apply_all(addresses.chain(routes))?;
+    for (namespace, name) in [(host, uplink.interface.as_str()), (&outside, "eth0")] {
+        namespace.link_message(name)?;
+    }
+    let interface = Interface { name: "eth0".into(), addresses: gateways, mtu: uplink.mtu, ..Interface::default() };
+    Ok(Node::new(outside, &[interface]))
+}
+
+/// Waits until the host's links of these names are gone.
+pub(super) fn wait_gone(host: &Namespace, links: &BTreeSet<String>) -> Result<()> {
+    let deadline = Deadline::after(Duration::from_secs(10));
+    let mut changes = host.link_changes()?;
+    while links.iter().any(|link| host.link_message(link).is_ok()) {
+        if !changes.wait(deadline)? {
+            let doing = format!("waiting for {} to go", links.iter().cloned().collect::<Vec<_>>().join(", "));
+            return Err(Error::Timeout { doing, namespace: host.name().into(), after: deadline.length() });
+        }
+    }
+    Ok(())
+}
+
+/// Shortens the wait between two requests for the same neighbour, on every device that there is.
+pub(super) fn quicken(namespace: &Namespace) -> Result<()> {
+    let set = || {
+        for version in ["ipv4", "ipv6"] {
+            let folder = format!("/proc/sys/net/{version}/neigh");
+            for device in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                // A device may be going; then nobody will wait for its neighbours either.
+                let _ = std::fs::write(device.path().join("retrans_time_ms"), "50");
+            }
+        }
+    };
+    namespace.run(set)
+}
+
+/// A run of many labs at once holds some ten descriptors for each.
+fn raise_limits() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            // Where it is refused, the error of the first open that fails says what to do.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+    });
+}
+
+/// Every sysctl that a claim depends on: a fresh namespace takes some from the machine's own, and none is left to that.
+static SYSCTLS: LazyLock<Vec<(String, &'static str)>> = LazyLock::new(|| {
+    let single = [
+        ("net.ipv4.ip_forward", "0"),
+        ("net.ipv6.conf.all.forwarding", "0"),
+        ("net.ipv4.icmp_echo_ignore_all", "0"),
+        ("net.ipv4.icmp_errors_use_inbound_ifaddr", "0"),
+        // No ICMP error is held back: a claim about the second one would depend on the first.
+        ("net.ipv4.icmp_ratemask", "0"),
+        ("net.ipv4.ping_group_range", "0 0"),
+        ("net.ipv4.ip_default_ttl", "64"),
+        ("net.ipv6.icmp.echo_ignore_all", "0"),
+        ("net.bridge.bridge-nf-call-iptables", "0"),
+        ("net.bridge.bridge-nf-call-ip6tables", "0"),
+        ("net.bridge.bridge-nf-call-arptables", "0"),
+    ];
+    let per_device = [
+        ("ipv4", "rp_filter", "0"),
+        ("ipv4", "arp_ignore", "0"),
+        ("ipv4", "arp_announce", "0"),
+        ("ipv4", "arp_filter", "0"),
+        ("ipv4", "arp_accept", "0"),
+        ("ipv4", "arp_notify", "0"),
+        ("ipv4", "proxy_arp", "0"),
+        ("ipv4", "accept_local", "0"),
+        ("ipv4", "route_localnet", "0"),
+        ("ipv4", "accept_redirects", "1"),
+        ("ipv4", "send_redirects", "1"),
+        ("ipv4", "shared_media", "1"),
+        ("ipv6", "disable_ipv6", "0"),
+        ("ipv6", "accept_ra", "1"),
+        ("ipv6", "accept_dad", "1"),
+        ("ipv6", "accept_redirects", "1"),
+        ("ipv6", "dad_transmits", "1"),
+        // The first of its probes goes out at once instead of after a random part of a second.
+        ("ipv6", "router_solicitation_delay", "0"),
+    ];
+    let single = single.map(|(name, value)| (name.to_owned(), value));
+    let both = per_device.into_iter().flat_map(|(version, name, value)| {
+        ["all", "default"].map(|which| (format!("net.{version}.conf.{which}.{name}"), value))
+    });
+    single.into_iter().chain(both).collect()
+});

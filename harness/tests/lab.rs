@@ -1,0 +1,75 @@
+//! Labs: what stands in them, and that they are apart.
+
+use netproof::{Deadline, Lab, Node, Topology, probe::Probe};
+use rstest::rstest;
+
+fn answers(from: &Node, to: &Node) -> bool {
+    from.ping(to).look(Deadline::after(std::time::Duration::from_secs(2))).unwrap().answered()
+}
+
+/// The built-in implementation builds every shipped topology, and it is read back as it was asked for.
+///
+///     outside --- eth0 [host: br0] --- [netns1] [netns2] ...
+#[rstest]
+fn every_topology_stands(
+    #[values(
+        "veth",
+        "pair",
+        "port-address",
+        "host-route",
+        "gateway",
+        "gateway-two-subnets",
+        "gateway-one-subnet",
+        "gateway-v6",
+        "internal",
+        "internal-v6",
+        "isolated-ports",
+        "two-networks",
+        "mtu",
+        "direct",
+        "mesh",
+        "star"
+    )]
+    name: &str,
+) {
+    let lab = Lab::of(name).unwrap();
+    assert_eq!(lab.nodes().len(), Topology::shipped(name).unwrap().nodes.len());
+    for node in lab.nodes() {
+        assert!(answers(node, node), "{} reaches itself", node.name());
+    }
+}
+
+/// Peers on one bridge reach each other at the first ping, in both directions.
+///
+///     [netns1] --- [host: br0] --- [netns2]
+#[rstest]
+#[case("pair")]
+#[case("gateway-one-subnet")]
+#[case("direct")]
+fn peers_talk(#[case] name: &str) {
+    let lab = Lab::of(name).unwrap();
+    let (one, two) = (lab.node("netns1"), lab.node("netns2"));
+    assert!(answers(one, two) && answers(two, one));
+}
+
+/// `down` takes every link away again, twice over, and `up` after it works.
+#[test]
+fn down_and_up_again() {
+    let mut lab = Lab::of("gateway-one-subnet").unwrap();
+    assert_eq!(lab.host().sysctl("net.ipv4.ip_forward").unwrap(), "1");
+    lab.down().unwrap();
+    lab.down().unwrap();
+    assert!(lab.host().index("br0").is_err());
+    assert_eq!(lab.host().sysctl("net.ipv4.ip_forward").unwrap(), "0");
+    lab.up().unwrap();
+    assert!(answers(lab.node("netns1"), lab.node("netns2")));
+}
+
+/// Two labs of the same topology know nothing of each other.
+#[test]
+fn labs_are_apart() {
+    let (one, other) = (Lab::of("pair").unwrap(), Lab::of("pair").unwrap());
+    assert!(!one.host().is_same(other.host()).unwrap());
+    drop(other);
+    assert!(answers(one.node("netns1"), one.node("netns2")));
+}
