@@ -1,5 +1,7 @@
 //! Labs: what stands in them, and that they are apart.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use netproof::{Deadline, Lab, Node, Topology, probe::Probe};
 use rstest::rstest;
 
