@@ -7,7 +7,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE
 use crate::{
     Deadline, Error, Namespace, Result, Target,
     probe::{
-        Probe, Watch,
+        Carries, Journey, Probe, Watch,
         endpoint::{Endpoint, Origin},
         outcome::{Heard, Outcome},
         tcp::from_where,
@@ -90,6 +90,14 @@ impl Probe for Lookup {
 
     fn concerned(&self) -> Vec<Namespace> {
         std::iter::once(&self.namespace).chain(&self.server.target.namespace).cloned().collect()
+    }
+
+    fn last_word(&self, seen: &Outcome) -> bool {
+        seen.answered()
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        Some(self.origin.journey(&self.namespace, &self.server.target, Carries::Udp(self.server.port)))
     }
 }
 

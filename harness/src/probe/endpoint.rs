@@ -8,7 +8,10 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{Target, probe::traffic};
+use crate::{
+    Namespace, Target,
+    probe::{Carries, Journey, traffic},
+};
 
 /// A port of a target: `(&node, 80)`, `(Ipv4Addr::LOCALHOST, 80)`, or a `SocketAddr`.
 #[derive(Clone, Debug)]
@@ -75,6 +78,13 @@ impl Origin {
             socket.bind(&scoped(SocketAddr::new(self.address.unwrap_or(any), self.port), scope).into())?;
         }
         Ok((socket, scoped(to, scope)))
+    }
+}
+
+impl Origin {
+    /// The way of what is sent from here.
+    pub fn journey(&self, namespace: &Namespace, target: &Target, carries: Carries) -> Journey {
+        Journey { device: self.device.clone(), source: self.address, ..Journey::new(namespace, target, carries) }
     }
 }
 

@@ -83,6 +83,12 @@ impl Probe for Frames {
         let from = self.before.as_ref().map(|station| &station.namespace);
         std::iter::once(self.tap.namespace()).chain(from).cloned().collect()
     }
+
+    /// Frames that have not come yet are not missing; only those that a sentinel overtook are.
+    fn control(&self, seen: &Captured) -> Result<Option<String>> {
+        let unproven = seen.frames.is_empty() && self.before.is_none();
+        Ok(unproven.then(|| "frames may still be on their way: say `.before(station)`, which sends a sentinel".into()))
+    }
 }
 
 impl Frames {
@@ -246,8 +252,12 @@ mod tests {
             let seen = look(&to.frames(ours).before((&n1, "e1")));
             assert_eq!(seen.seen(), round * 100, "in round {round}");
         }
-        let seen = look(&aside.frames(echo_request_to(TWO)).before((&n1, "e1")));
+        let none = aside.frames(echo_request_to(TWO)).before((&n1, "e1"));
+        let seen = look(&none);
         assert_eq!(seen.seen(), 0, "{seen}");
+        assert_eq!(none.control(&seen).unwrap(), None);
+        let reason = aside.frames(echo_request_to(TWO)).control(&seen).unwrap().unwrap();
+        assert!(reason.contains("sentinel"), "{reason}");
         let all = look(&aside.frames(|frame: &Frame| frame.ethertype == 0x88b5).before((&n3, "e3")));
         assert_eq!(all.seen(), 0, "sentinels do not count: {all}");
     }

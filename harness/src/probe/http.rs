@@ -11,7 +11,7 @@ use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
 use crate::{
     Deadline, Error, Namespace, Result,
     probe::{
-        Probe, Watch,
+        Carries, Journey, Probe, Watch,
         endpoint::{Endpoint, Origin},
         outcome::{Heard, Outcome},
         tcp::{Connection, connect, from_where},
@@ -83,6 +83,14 @@ impl Probe for Http {
 
     fn concerned(&self) -> Vec<Namespace> {
         std::iter::once(&self.namespace).chain(&self.to.target.namespace).cloned().collect()
+    }
+
+    fn last_word(&self, seen: &Outcome) -> bool {
+        seen.answered()
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        Some(self.origin.journey(&self.namespace, &self.to.target, Carries::Tcp(self.to.port)))
     }
 }
 
@@ -181,6 +189,15 @@ impl Probe for Kept {
 
     fn concerned(&self) -> Vec<Namespace> {
         self.http.concerned()
+    }
+
+    fn last_word(&self, seen: &Outcome) -> bool {
+        // A connection that is gone does not come back either.
+        self.http.last_word(seen) || seen.heard == Heard::Reset
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        self.http.journey()
     }
 }
 

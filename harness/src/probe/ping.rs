@@ -7,16 +7,17 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::packet_route::link::LinkFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     Deadline, Error, Namespace, Result, Target,
     probe::{
-        Probe, Watch,
+        Carries, Journey, Probe, Watch,
         echo::Exchange,
         endpoint::scoped,
         icmp,
-        outcome::Outcome,
+        outcome::{Heard, Outcome},
         sys,
         traffic::{self, Again, Fragments},
     },
@@ -137,6 +138,47 @@ impl Probe for Ping {
     fn concerned(&self) -> Vec<Namespace> {
         std::iter::once(&self.namespace).chain(&self.target.namespace).cloned().collect()
     }
+
+    fn last_word(&self, seen: &Outcome) -> bool {
+        matches!(seen.heard, Heard::Reply { .. })
+    }
+
+    /// That nothing came from a target that would answer nobody says nothing of the way to it.
+    fn control(&self, seen: &Outcome) -> Result<Option<String>> {
+        match (&seen.heard, &self.target.namespace) {
+            (Heard::NoReply, Some(home)) => why_mute(home, self.target.address),
+            _ => Ok(None),
+        }
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        let headers = if self.v6() { 48 } else { 28 };
+        Some(Journey {
+            device: self.device.clone(),
+            source: self.source,
+            whole: (self.fragments == Fragments::Never).then_some(self.size + headers),
+            ..Journey::new(&self.namespace, &self.target, Carries::Echo)
+        })
+    }
+}
+
+/// Why nobody could get an echo reply from `address` in the namespace that it is said to be in; none: it answers itself.
+fn why_mute(home: &Namespace, address: IpAddr) -> Result<Option<String>> {
+    let name = home.name();
+    if home.ping(address).once(Deadline::exactly(traffic::silence()))?.answered() {
+        return Ok(None);
+    }
+    if !traffic::is_own(home, address)? {
+        return Ok(Some(format!("{name} does not have {address}")));
+    }
+    let muted = if address.is_ipv6() { "net.ipv6.icmp.echo_ignore_all" } else { "net.ipv4.icmp_echo_ignore_all" };
+    if home.sysctl_if_there(muted)?.is_some_and(|value| value != "0") {
+        return Ok(Some(format!("{name} answers no echo at all: {muted} is on")));
+    }
+    // Without its loopback a host does not reach its own addresses, but others may.
+    let lo = home.link_message("lo")?;
+    let reason = || format!("{name} does not answer itself either, at its own {address}");
+    Ok(lo.header.flags.contains(LinkFlags::Up).then(reason))
 }
 
 impl Ping {
@@ -210,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Heard, Seen, link,
+        Seen, link,
         probe::testing::{look, narrow, pair, routed},
     };
 
@@ -321,6 +363,24 @@ mod tests {
         }
         let outcome = look(&a.ping(to).size(1273).may_fragment());
         assert!(matches!(outcome.seen(), Heard::Reply { size: 1273, .. }), "{outcome}");
+    }
+
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    ///
+    /// That nothing came proves nothing where the target answers nobody, and says which of the reasons it is.
+    #[test]
+    fn no_reply_from_the_mute_proves_nothing() {
+        let (a, b) = pair();
+        let to = |address: [u8; 4]| Target { namespace: Some(b.clone()), ..Ipv4Addr::from(address).into() };
+        let why = |target: Target| a.ping(target).control(&Heard::NoReply.into()).unwrap();
+        assert_eq!(why(to([10, 0, 0, 2])), None);
+        assert_eq!(why(to([10, 0, 0, 7])).unwrap(), "b does not have 10.0.0.7");
+        b.set_sysctl("net.ipv4.icmp_echo_ignore_all", "1").unwrap();
+        assert_eq!(why(to([10, 0, 0, 2])).unwrap(), "b answers no echo at all: net.ipv4.icmp_echo_ignore_all is on");
+        b.set_sysctl("net.ipv4.icmp_echo_ignore_all", "0").unwrap();
+        b.apply(link::set_down("lo")).unwrap();
+        assert_eq!(why(to([10, 0, 0, 2])), None, "others can reach it");
+        assert!(a.ping(to([10, 0, 0, 2])).last_word(&look(&a.ping(to([10, 0, 0, 2])))));
     }
 
     #[test]

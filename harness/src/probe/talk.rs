@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Deadline, Error, Namespace, Result, Target,
-    probe::{Probe, Seen, Watch, outcome::Heard, ping::Ping},
+    probe::{Journey, Probe, Seen, Watch, outcome::Heard, ping::Ping},
     time_scale,
 };
 
@@ -170,6 +170,14 @@ impl Probe for SoFar {
 
     fn concerned(&self) -> Vec<Namespace> {
         self.ping.concerned()
+    }
+
+    fn last_word(&self, seen: &Talked) -> bool {
+        seen.lost > 0
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        self.ping.journey()
     }
 }
 

@@ -8,7 +8,7 @@ use socket2::{Socket, Type};
 use crate::{
     Deadline, Error, Namespace, Result,
     probe::{
-        Probe, Watch,
+        Carries, Journey, Probe, Watch,
         endpoint::{Endpoint, Origin},
         outcome::{Heard, Outcome},
         traffic::{self, Again, Lost},
@@ -83,6 +83,14 @@ impl Probe for Tcp {
 
     fn concerned(&self) -> Vec<Namespace> {
         std::iter::once(&self.namespace).chain(&self.to.target.namespace).cloned().collect()
+    }
+
+    fn last_word(&self, seen: &Outcome) -> bool {
+        seen.answered()
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        Some(self.origin.journey(&self.namespace, &self.to.target, Carries::Tcp(self.to.port)))
     }
 }
 

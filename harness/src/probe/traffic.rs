@@ -91,7 +91,7 @@ pub(crate) fn from_afar(namespace: &Namespace, late: &Late) -> io::Result<Afar> 
     let Some(from) = late.from else { return Ok(Afar::Local) };
     let missing =
         if from.is_ipv6() { (icmp::V6_DESTINATION_UNREACHABLE, 3) } else { (icmp::DESTINATION_UNREACHABLE, 1) };
-    if (late.kind, late.code) == missing && is_own(namespace, from)? {
+    if (late.kind, late.code) == missing && is_own(namespace, from).map_err(io::Error::other)? {
         return Ok(Afar::Neighbour);
     }
     Ok(Afar::Error(icmp::error(from, late.kind, late.code, late.info)))
@@ -208,9 +208,8 @@ fn late(message: ControlMessageOwned) -> Option<Late> {
 }
 
 /// Whether `address` is one of the namespace's own: whether a socket can be bound to it.
-fn is_own(namespace: &Namespace, address: IpAddr) -> io::Result<bool> {
-    let bound = namespace.run(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok());
-    bound.map_err(io::Error::other)
+pub(crate) fn is_own(namespace: &Namespace, address: IpAddr) -> Result<bool> {
+    namespace.run(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok())
 }
 
 /// Sets the TTL, or hop limit, of unicast packets.
