@@ -48,9 +48,9 @@ impl Node {
         &self.inner.interfaces
     }
 
-    /// All its addresses.
+    /// All its addresses, with their prefix lengths.
     #[must_use]
-    pub fn addresses(&self) -> &[IpNet] {
+    pub fn prefixes(&self) -> &[IpNet] {
         &self.inner.addresses
     }
 
@@ -67,13 +67,13 @@ impl Node {
     /// Its first IPv4 address.
     #[must_use]
     pub fn v4(&self) -> Option<IpAddr> {
-        self.addresses().iter().map(IpNet::addr).find(IpAddr::is_ipv4)
+        self.prefixes().iter().map(IpNet::addr).find(IpAddr::is_ipv4)
     }
 
     /// Its first IPv6 address.
     #[must_use]
     pub fn v6(&self) -> Option<IpAddr> {
-        self.addresses().iter().map(IpNet::addr).find(IpAddr::is_ipv6)
+        self.prefixes().iter().map(IpNet::addr).find(IpAddr::is_ipv6)
     }
 
     /// The name of its first interface.

@@ -29,7 +29,6 @@ pub mod route_to;
 pub mod routes;
 pub mod rules;
 mod sys;
-pub mod sysctl;
 pub mod talk;
 pub mod tap;
 pub mod target;
@@ -127,4 +126,24 @@ pub trait Seen {
 
     /// The value as its view.
     fn seen(&self) -> Self::As<'_>;
+}
+
+impl Watch for crate::watch::Changes {
+    fn wait(&mut self, deadline: Deadline) -> Result<bool> {
+        Self::wait(self, deadline)
+    }
+}
+
+/// Prints one item a line, or that there is none.
+pub(crate) fn lines<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    if items.is_empty() {
+        return f.write_str("none");
+    }
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            writeln!(f)?;
+        }
+        item.fmt(f)?;
+    }
+    Ok(())
 }

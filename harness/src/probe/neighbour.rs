@@ -1,1 +1,272 @@
-//! Neighbour states.
+//! Neighbour states, as `ip neigh` prints them.
+
+use std::{collections::HashMap, fmt, net::IpAddr};
+
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+
+use super::{Probe, Seen, Watch};
+use crate::{Deadline, Mac, Namespace, Result, Target, link::name_of, watch::Group};
+
+impl Namespace {
+    /// Looks at every neighbour. Equivalent to `ip neigh`.
+    pub fn neighbours(&self) -> Neighbours {
+        Neighbours { namespace: self.clone() }
+    }
+
+    /// Looks at the neighbour entry for `target`, on any device unless [`OneNeighbour::on`] says which.
+    /// Equivalent to `ip neigh show to TARGET`.
+    pub fn neighbour(&self, target: impl Into<Target>) -> OneNeighbour {
+        OneNeighbour { namespace: self.clone(), target: target.into(), dev: None }
+    }
+}
+
+/// A neighbour entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Neighbour {
+    /// The address.
+    pub address: IpAddr,
+    /// The device.
+    pub dev: String,
+    /// The MAC address, once it is known.
+    pub mac: Option<Mac>,
+    /// The state.
+    pub state: State,
+}
+
+/// The state of a neighbour entry, in the kernel's names (`NUD_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Asked for; no answer yet.
+    Incomplete,
+    /// Confirmed a short while ago.
+    Reachable,
+    /// Known, not confirmed for a while.
+    Stale,
+    /// Used while stale; a confirmation by a higher layer is waited for.
+    Delay,
+    /// Used while stale; being asked again.
+    Probing,
+    /// Asked for in vain.
+    Failed,
+    /// Set for good.
+    Permanent,
+    /// Needs no asking.
+    Noarp,
+    /// There is no entry.
+    Absent,
+}
+
+/// A probe of every neighbour.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Neighbours {
+    namespace: Namespace,
+}
+
+/// A probe of one neighbour's state.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct OneNeighbour {
+    namespace: Namespace,
+    target: Target,
+    dev: Option<String>,
+}
+
+/// A probe of one neighbour's MAC address.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NeighbourMac(OneNeighbour);
+
+/// Every neighbour of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighbourList(pub Vec<Neighbour>);
+
+/// One neighbour entry, or its absence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaybeNeighbour(pub Option<Neighbour>);
+
+/// A neighbour's MAC address, or that it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaybeMac(pub Option<Mac>);
+
+impl Neighbours {
+    /// Lists them: of both IP versions, without those that need no asking.
+    pub fn list(&self) -> Result<Vec<Neighbour>> {
+        let links = self.namespace.link_messages()?;
+        let names: HashMap<u32, &str> =
+            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+        let neighbours = self.namespace.neighbour_messages()?;
+        Ok(neighbours.iter().filter_map(|message| describe(message, &names)).collect())
+    }
+}
+
+impl OneNeighbour {
+    /// On this device only.
+    pub fn on(mut self, dev: impl Into<String>) -> Self {
+        self.dev = Some(dev.into());
+        self
+    }
+
+    /// Its MAC address instead of its state.
+    pub fn mac(self) -> NeighbourMac {
+        NeighbourMac(self)
+    }
+
+    /// The entry, or `None`. Of several devices' entries the best known.
+    pub fn read(&self) -> Result<Option<Neighbour>> {
+        let mut found = self.namespace.neighbours().list()?;
+        found.retain(|entry| {
+            entry.address == self.target.address && self.dev.as_ref().is_none_or(|dev| *dev == entry.dev)
+        });
+        Ok(found.into_iter().min_by_key(|entry| matches!(entry.state, State::Incomplete | State::Failed)))
+    }
+}
+
+impl Probe for Neighbours {
+    type Output = NeighbourList;
+
+    fn describe(&self) -> String {
+        format!("{}: ip neigh", self.namespace.name())
+    }
+
+    fn look(&self, _deadline: Deadline) -> Result<NeighbourList> {
+        self.list().map(NeighbourList)
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(self.namespace.changes(&[Group::Neighbour])?))
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        vec![self.namespace.clone()]
+    }
+}
+
+impl Probe for OneNeighbour {
+    type Output = MaybeNeighbour;
+
+    fn describe(&self) -> String {
+        let dev = self.dev.as_ref().map(|dev| format!(" dev {dev}")).unwrap_or_default();
+        format!("{}: ip neigh show to {}{dev}", self.namespace.name(), self.target)
+    }
+
+    fn look(&self, _deadline: Deadline) -> Result<MaybeNeighbour> {
+        self.read().map(MaybeNeighbour)
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(self.namespace.changes(&[Group::Neighbour])?))
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        [&self.namespace].into_iter().chain(&self.target.namespace).cloned().collect()
+    }
+}
+
+impl Probe for NeighbourMac {
+    type Output = MaybeMac;
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn look(&self, _deadline: Deadline) -> Result<MaybeMac> {
+        Ok(MaybeMac(self.0.read()?.and_then(|entry| entry.mac)))
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        self.0.watch()
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        self.0.concerned()
+    }
+}
+
+impl Seen for NeighbourList {
+    type As<'a> = &'a [Neighbour];
+
+    fn seen(&self) -> &[Neighbour] {
+        &self.0
+    }
+}
+
+impl Seen for MaybeNeighbour {
+    type As<'a> = State;
+
+    fn seen(&self) -> State {
+        self.0.as_ref().map_or(State::Absent, |entry| entry.state)
+    }
+}
+
+impl Seen for MaybeMac {
+    type As<'a> = Option<Mac>;
+
+    fn seen(&self) -> Option<Mac> {
+        self.0
+    }
+}
+
+impl fmt::Display for NeighbourList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::lines(f, &self.0)
+    }
+}
+
+impl fmt::Display for MaybeNeighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(entry) => entry.fmt(f),
+            None => f.write_str("there is no entry"),
+        }
+    }
+}
+
+impl fmt::Display for MaybeMac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(mac) => write!(f, "lladdr {mac}"),
+            None => f.write_str("no MAC address is known"),
+        }
+    }
+}
+
+/// As `ip neigh` prints it.
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.address, self.dev)?;
+        if let Some(mac) = self.mac {
+            write!(f, " lladdr {mac}")?;
+        }
+        let state =
+            if self.state == State::Probing { "PROBE".into() } else { format!("{:?}", self.state).to_uppercase() };
+        write!(f, " {state}")
+    }
+}
+
+fn describe(message: &NeighbourMessage, names: &HashMap<u32, &str>) -> Option<Neighbour> {
+    let mut address = None;
+    let mut mac = None;
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(IpAddr::from(*found)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => address = Some(IpAddr::from(*found)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::from_slice(bytes),
+            _ => {}
+        }
+    }
+    let state = match message.header.state {
+        NeighbourState::Incomplete => State::Incomplete,
+        NeighbourState::Reachable => State::Reachable,
+        NeighbourState::Stale => State::Stale,
+        NeighbourState::Delay => State::Delay,
+        NeighbourState::Probe => State::Probing,
+        NeighbourState::Failed => State::Failed,
+        NeighbourState::Permanent => State::Permanent,
+        // Multicast and loopback: nobody is asked.
+        _ => return None,
+    };
+    Some(Neighbour { address: address?, dev: (*names.get(&message.header.ifindex)?).to_owned(), mac, state })
+}

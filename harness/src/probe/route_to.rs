@@ -1,1 +1,219 @@
 //! The kernel's answer for one destination.
+
+use std::{collections::HashMap, fmt, net::IpAddr};
+
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage},
+};
+
+use super::{Probe, Seen, Watch, routes};
+use crate::{Deadline, Error, Namespace, Result, Target, addr::family, link::name_of, watch::Group};
+
+impl Namespace {
+    /// Asks the kernel how it would reach `target`. Equivalent to `ip route get TARGET`.
+    pub fn route_to(&self, target: impl Into<Target>) -> RouteTo {
+        RouteTo { namespace: self.clone(), target: target.into(), from: None }
+    }
+}
+
+/// A probe of one route look-up.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RouteTo {
+    namespace: Namespace,
+    target: Target,
+    from: Option<IpAddr>,
+}
+
+/// What the kernel answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookUp {
+    target: IpAddr,
+    answer: Answer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Route { dev: String, via: String, src: String, table: u32, kind: String },
+    NoRoute { error: &'static str },
+}
+
+/// What patterns see of a route look-up. Absent parts are empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected<'a> {
+    /// A route was selected.
+    Route {
+        /// The device.
+        dev: &'a str,
+        /// The next hop; empty: on-link.
+        via: &'a str,
+        /// The source address that the kernel would use; empty: it has none.
+        src: &'a str,
+        /// The routing table: 254 is `main`, 255 `local`.
+        table: u32,
+        /// Its kind: `unicast`, `local`, `broadcast`.
+        kind: &'a str,
+    },
+    /// There is none.
+    NoRoute {
+        /// The error's name: `ENETUNREACH`, `EHOSTUNREACH`, `EINVAL`.
+        error: &'a str,
+    },
+}
+
+impl RouteTo {
+    /// As if the packet had this source address. Equivalent to `ip route get TARGET from ADDRESS`.
+    pub fn from(mut self, address: impl Into<IpAddr>) -> Self {
+        self.from = Some(address.into());
+        self
+    }
+
+    fn message(&self) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+        message.header.address_family = family(self.target.address);
+        message.header.destination_prefix_length = bits(self.target.address);
+        message.attributes.push(RouteAttribute::Destination(address(self.target.address)));
+        if let Some(from) = self.from {
+            message.header.source_prefix_length = bits(from);
+            message.attributes.push(RouteAttribute::Source(address(from)));
+        }
+        message
+    }
+}
+
+impl Probe for RouteTo {
+    type Output = LookUp;
+
+    fn describe(&self) -> String {
+        let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
+        format!("{}: ip route get {}{from}", self.namespace.name(), self.target)
+    }
+
+    fn look(&self, _deadline: Deadline) -> Result<LookUp> {
+        let target = self.target.address;
+        let asked = self.namespace.ask("looking up a route", RouteNetlinkMessage::GetRoute(self.message()), false);
+        let found = match asked {
+            Err(Error::Kernel { source, .. }) if no_route(&source).is_some() => {
+                let error = no_route(&source).unwrap_or_default();
+                return Ok(LookUp { target, answer: Answer::NoRoute { error } });
+            }
+            other => other?,
+        };
+        let route = found.into_iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        });
+        let Some(message) = route else {
+            return Ok(LookUp { target, answer: Answer::NoRoute { error: "ENETUNREACH" } });
+        };
+        let links = self.namespace.link_messages()?;
+        let names: HashMap<u32, &str> =
+            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+        Ok(LookUp { target, answer: describe(&message, &names) })
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(self.namespace.changes(&[Group::Link, Group::Ipv4Route, Group::Ipv6Route, Group::Ipv4Address])?))
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        [&self.namespace].into_iter().chain(&self.target.namespace).cloned().collect()
+    }
+}
+
+impl Seen for LookUp {
+    type As<'a> = Selected<'a>;
+
+    fn seen(&self) -> Selected<'_> {
+        match &self.answer {
+            Answer::Route { dev, via, src, table, kind } => Selected::Route { dev, via, src, table: *table, kind },
+            Answer::NoRoute { error } => Selected::NoRoute { error },
+        }
+    }
+}
+
+impl LookUp {
+    /// The device, where a route was selected.
+    #[must_use]
+    pub fn dev(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Route { dev, .. } => Some(dev),
+            Answer::NoRoute { .. } => None,
+        }
+    }
+
+    /// The next hop, where there is one: the target itself where it is on-link.
+    #[must_use]
+    pub fn next_hop(&self) -> Option<IpAddr> {
+        match &self.answer {
+            Answer::Route { via, .. } => Some(via.parse().unwrap_or(self.target)),
+            Answer::NoRoute { .. } => None,
+        }
+    }
+
+    /// The source address, where the kernel has one.
+    #[must_use]
+    pub fn src(&self) -> Option<IpAddr> {
+        match &self.answer {
+            Answer::Route { src, .. } => src.parse().ok(),
+            Answer::NoRoute { .. } => None,
+        }
+    }
+}
+
+/// As `ip route get` prints it.
+impl fmt::Display for LookUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.answer {
+            Answer::NoRoute { error } => write!(f, "no route: {error}"),
+            Answer::Route { dev, via, src, table, kind } => {
+                if kind != "unicast" {
+                    write!(f, "{kind} ")?;
+                }
+                write!(f, "{}", self.target)?;
+                if !via.is_empty() {
+                    write!(f, " via {via}")?;
+                }
+                write!(f, " dev {dev}")?;
+                if !matches!(table, 254 | 255) {
+                    write!(f, " table {table}")?;
+                }
+                if src.is_empty() { write!(f, " (no source address)") } else { write!(f, " src {src}") }
+            }
+        }
+    }
+}
+
+fn describe(message: &RouteMessage, names: &HashMap<u32, &str>) -> Answer {
+    let route = routes::describe(message, names);
+    let table = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    Answer::Route {
+        dev: route.dev.unwrap_or_default(),
+        via: route.via.map(|via| via.to_string()).unwrap_or_default(),
+        src: route.src.map(|src| src.to_string()).unwrap_or_default(),
+        table: table.unwrap_or(u32::from(message.header.table)),
+        kind: route.kind,
+    }
+}
+
+fn no_route(error: &std::io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::ENETUNREACH => Some("ENETUNREACH"),
+        libc::EHOSTUNREACH => Some("EHOSTUNREACH"),
+        libc::EACCES => Some("EACCES"),
+        libc::EINVAL => Some("EINVAL"),
+        _ => None,
+    }
+}
+
+fn address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
+}
