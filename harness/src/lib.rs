@@ -12,6 +12,7 @@
 //! | [`protocol`] | the requests and replies of the driver protocol |
 //! | [`lab`] | namespaces that live and die together |
 //! | [`implement`] | who builds a topology: the built-in implementation, or a driver |
+//! | [`state`] | what a namespace holds, read from the kernel |
 //! | [`probe`] | what the kernel really does |
 //! | [`serve`] | test servers, which tell what they saw |
 //! | [`explain`] | where a packet went missing, and why |
@@ -37,6 +38,7 @@ pub mod probe;
 pub mod protocol;
 pub mod route;
 pub mod serve;
+pub mod state;
 pub mod sysctl;
 pub mod topology;
 pub mod watch;

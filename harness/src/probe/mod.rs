@@ -34,7 +34,7 @@ pub mod tap;
 pub mod target;
 pub mod tcp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod traffic;
 pub mod udp;
 

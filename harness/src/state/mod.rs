@@ -1,0 +1,139 @@
+//! The state of a namespace, read from the kernel: links, addresses, routes, neighbours, FDB.
+//!
+//! Each value prints one line, in the words of the tool that one would ask: `ip`, `bridge`.
+
+use std::{collections::HashMap, fmt, net::IpAddr};
+
+use crate::{Namespace, Result};
+
+mod address;
+mod link;
+mod neighbour;
+mod nsid;
+mod route;
+mod table;
+
+pub use self::{
+    address::Address,
+    link::{BridgeOptions, Link, Peer, Port, PortState, Vlan},
+    neighbour::{FdbEntry, Neighbour},
+    route::{Question, Route},
+    table::Table,
+};
+
+/// What a namespace holds, at one moment or nearly so: each kind is a dump of its own.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Its links, by index.
+    pub links: Vec<Link>,
+    /// The addresses on them.
+    pub addresses: Vec<Address>,
+    /// The routes of every table, the kernel's own for local and broadcast addresses included.
+    pub routes: Vec<Route>,
+    /// Its neighbours.
+    pub neighbours: Vec<Neighbour>,
+    /// The FDB entries of its bridges.
+    pub fdb: Vec<FdbEntry>,
+}
+
+impl State {
+    /// Reads it.
+    pub fn of(namespace: &Namespace) -> Result<Self> {
+        let links = link::read(namespace)?;
+        let names = Names(links.iter().map(|link| (link.index, link.name.clone())).collect());
+        Ok(Self {
+            namespace: namespace.clone(),
+            addresses: address::read(namespace, &names)?,
+            routes: route::read(namespace, &names)?,
+            neighbours: neighbour::read(namespace, &names)?,
+            fdb: neighbour::read_fdb(namespace, &names)?,
+            links,
+        })
+    }
+
+    /// The link of this name.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The link with this index.
+    #[must_use]
+    pub fn link_at(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    /// The bridge that the link is a port of.
+    #[must_use]
+    pub fn master_of(&self, link: &Link) -> Option<&Link> {
+        link.master.and_then(|index| self.link_at(index))
+    }
+
+    /// The ports of the bridge.
+    pub fn ports_of(&self, bridge: &Link) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(move |link| link.master == Some(bridge.index))
+    }
+
+    /// The address, where the namespace has it.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> Option<&Address> {
+        self.addresses.iter().find(|own| own.net.addr() == address)
+    }
+
+    /// What the namespace knows of the neighbour with this address, on this device.
+    #[must_use]
+    pub fn neighbour(&self, address: IpAddr, dev: &str) -> Option<&Neighbour> {
+        self.neighbours.iter().find(|neighbour| neighbour.address == address && neighbour.dev == dev)
+    }
+
+    /// The links in the columns of `ip -brief link`, and what makes a port a port.
+    #[must_use]
+    pub fn links_table(&self) -> Table {
+        let of = |index: Option<u32>| index.and_then(|index| self.link_at(index)).map(|link| link.name.as_str());
+        self.links.iter().map(|link| link.columns(of(link.master), of(link.peer_here()))).collect()
+    }
+
+    /// The addresses in the columns of `ip -brief address`.
+    #[must_use]
+    pub fn addresses_table(&self) -> Table {
+        self.addresses.iter().map(Address::columns).collect()
+    }
+}
+
+/// Every kind under the command that would show it; empty ones and the kernel's local routes are left out.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = |lines: Vec<String>| lines.into_iter().map(|line| vec![line]).collect::<Table>();
+        let shown = self.routes.iter().filter(|route| !route.is_own());
+        let neighbours = self.neighbours.iter().filter(|neighbour| !neighbour.is_noarp());
+        let fdb = self.fdb.iter().filter(|entry| entry.is_unicast());
+        for (command, table) in [
+            ("ip -br link", self.links_table()),
+            ("ip -br address", self.addresses_table()),
+            ("ip route", lines(shown.map(ToString::to_string).collect())),
+            ("ip neigh", lines(neighbours.map(ToString::to_string).collect())),
+            ("bridge fdb", lines(fdb.map(ToString::to_string).collect())),
+        ] {
+            if !table.is_empty() {
+                writeln!(f, "{command}")?;
+                write!(f, "{}", table.indented(2))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of links by their index.
+pub(crate) struct Names(HashMap<u32, String>);
+
+impl Names {
+    /// `if7` for one that has come since.
+    fn of(&self, index: u32) -> String {
+        self.0.get(&index).cloned().unwrap_or_else(|| format!("if{index}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Neighbours, and the FDB entries of bridges.
+
+use std::{fmt, net::IpAddr};
+
+use rtnetlink::packet_route::{
+    AddressFamily,
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
+    route::RouteType,
+};
+
+use super::Names;
+use crate::{Mac, Namespace, Result};
+
+/// What a namespace knows of a neighbour: an ARP or ND entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The neighbour's address.
+    pub address: IpAddr,
+    /// The device that it is on.
+    pub dev: String,
+    /// Its MAC address, where it is known.
+    pub mac: Option<Mac>,
+    /// The kernel's name of its state, as `ip neigh` prints it: `REACHABLE`, `INCOMPLETE`, `FAILED`.
+    pub state: String,
+    /// Whether it is answered for (`ip neigh add proxy`).
+    pub proxy: bool,
+}
+
+/// Where a bridge sends frames for a MAC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FdbEntry {
+    /// The MAC address.
+    pub mac: Mac,
+    /// The port.
+    pub dev: String,
+    /// The bridge; none for an entry of the device itself.
+    pub master: Option<String>,
+    /// The VLAN, where it is of one.
+    pub vlan: Option<u16>,
+    /// It is the port's own address, or was set by hand: it does not age.
+    pub permanent: bool,
+    /// It was set by hand, and does not age, but may move to another port.
+    pub fixed: bool,
+    /// It belongs to the device's own filter (`self`), not to a bridge.
+    pub own: bool,
+}
+
+pub(super) fn read(namespace: &Namespace, names: &Names) -> Result<Vec<Neighbour>> {
+    Ok(namespace
+        .dump_neighbours(AddressFamily::Unspec)?
+        .iter()
+        .filter_map(|message| Neighbour::of(message, names))
+        .collect())
+}
+
+pub(super) fn read_fdb(namespace: &Namespace, names: &Names) -> Result<Vec<FdbEntry>> {
+    Ok(namespace
+        .dump_neighbours(AddressFamily::Bridge)?
+        .iter()
+        .filter_map(|message| FdbEntry::of(message, names))
+        .collect())
+}
+
+impl Neighbour {
+    fn of(message: &NeighbourMessage, names: &Names) -> Option<Self> {
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(IpAddr::from(*address)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(IpAddr::from(*address)),
+            _ => None,
+        })?;
+        if matches!(message.header.kind, RouteType::Multicast | RouteType::Broadcast) {
+            return None;
+        }
+        Some(Self {
+            address,
+            dev: names.of(message.header.ifindex),
+            mac: mac(message),
+            state: message.header.state.to_string().to_uppercase(),
+            proxy: message.header.flags.contains(NeighbourFlags::Proxy),
+        })
+    }
+
+    /// Whether it stands for a device that needs no neighbours (the loopback device's own entries).
+    #[must_use]
+    pub fn is_noarp(&self) -> bool {
+        self.state == "NOARP"
+    }
+
+    /// Whether frames are sent to its MAC address.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        matches!(self.state.as_str(), "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "PERMANENT")
+    }
+}
+
+impl FdbEntry {
+    fn of(message: &NeighbourMessage, names: &Names) -> Option<Self> {
+        let find = |wanted: fn(&NeighbourAttribute) -> Option<u32>| message.attributes.iter().find_map(wanted);
+        let master = find(|attribute| match attribute {
+            NeighbourAttribute::Controller(index) => Some(*index),
+            _ => None,
+        });
+        let vlan = find(|attribute| match attribute {
+            NeighbourAttribute::Vlan(vlan) => Some((*vlan).into()),
+            _ => None,
+        });
+        Some(Self {
+            mac: mac(message)?,
+            dev: names.of(message.header.ifindex),
+            master: master.map(|index| names.of(index)),
+            vlan: vlan.map(|vlan| vlan as u16),
+            permanent: message.header.state == NeighbourState::Permanent,
+            fixed: message.header.state == NeighbourState::Noarp,
+            own: message.header.flags.contains(NeighbourFlags::Own),
+        })
+    }
+
+    /// Whether it is of one station, not of a group.
+    #[must_use]
+    pub fn is_unicast(&self) -> bool {
+        self.mac.0[0] & 1 == 0
+    }
+
+    /// Whether the bridge learned it from a frame, and will forget it.
+    #[must_use]
+    pub fn is_learned(&self) -> bool {
+        !self.permanent && !self.fixed && !self.own
+    }
+}
+
+fn mac(message: &NeighbourMessage) -> Option<Mac> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(mac) => mac.as_slice().try_into().ok().map(Mac),
+        _ => None,
+    })
+}
+
+/// As `ip neigh` prints it: `10.20.30.41 dev br0 lladdr 02:00:00:00:00:01 REACHABLE`.
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.address, self.dev)?;
+        if let Some(mac) = self.mac {
+            write!(f, " lladdr {mac}")?;
+        }
+        write!(f, " {}", if self.proxy { "proxy" } else { &self.state })
+    }
+}
+
+/// As `bridge fdb` prints it: `02:00:00:00:00:01 dev veth1-0 master br0`.
+impl fmt::Display for FdbEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.mac, self.dev)?;
+        if let Some(vlan) = self.vlan {
+            write!(f, " vlan {vlan}")?;
+        }
+        if let Some(master) = &self.master {
+            write!(f, " master {master}")?;
+        }
+        for (set, word) in [(self.own, "self"), (self.permanent, "permanent"), (self.fixed, "static")] {
+            if set {
+                write!(f, " {word}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Routes, and the kernel's answer for one packet.
+
+use std::{fmt, io, net::IpAddr};
+
+use ipnet::IpNet;
+use rtnetlink::packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope},
+};
+
+use super::Names;
+use crate::{Error, Namespace, Result, addr::family};
+
+/// A route, or the kernel's answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The prefix that it is for; none: everything (`default`).
+    pub to: Option<IpNet>,
+    /// Whether it is of IPv6.
+    pub v6: bool,
+    /// The next hop; none: on-link.
+    pub via: Option<IpAddr>,
+    /// The device.
+    pub dev: Option<String>,
+    /// The source address that packets get which have none yet.
+    pub src: Option<IpAddr>,
+    /// Its table: 254 is `main`, 255 `local`.
+    pub table: u32,
+    /// Its type in the words of `ip route`: `unicast`, `local`, `broadcast`, `unreachable`, `blackhole`.
+    pub kind: String,
+    /// Who made it in the words of `ip route`: `kernel`, `static`, `boot`, `ra`.
+    pub protocol: String,
+    /// Its scope in the words of `ip route`: `global`, `link`, `host`.
+    pub scope: String,
+    /// Its metric; the lowest of several wins.
+    pub metric: u32,
+    /// It does not work now: its device is down, or has no carrier.
+    pub dead: bool,
+    /// Its next hop was learned by an ICMP redirect.
+    pub redirected: bool,
+}
+
+/// Which way a packet goes: `ip route get TO from FROM iif IIF oif OIF`.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where it is to go.
+    pub to: IpAddr,
+    /// Its source address.
+    pub from: Option<IpAddr>,
+    /// The device that it came in by; none: it is the namespace's own.
+    pub iif: Option<u32>,
+    /// The device that it must leave by.
+    pub oif: Option<u32>,
+}
+
+pub(super) fn read(namespace: &Namespace, names: &Names) -> Result<Vec<Route>> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        let found = namespace.ask("listing routes", RouteNetlinkMessage::GetRoute(message), true)?;
+        routes.extend(found.iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(route) => Some(Route::of(route, names)),
+            _ => None,
+        }));
+    }
+    Ok(routes)
+}
+
+impl Question {
+    /// Where a packet of the namespace's own for this address goes.
+    #[must_use]
+    pub fn to(to: IpAddr) -> Self {
+        Self { to, from: None, iif: None, oif: None }
+    }
+
+    /// The kernel's answer; its refusal is an answer too. For a packet of its own that is `ENETUNREACH`: no route; for one
+    /// that came in, `EHOSTUNREACH`, `EXDEV` or `EINVAL`, by the kernel's age: it does not forward, or the source fails the
+    /// reverse path filter.
+    pub fn ask(&self, namespace: &Namespace) -> Result<io::Result<Route>> {
+        let question = RouteNetlinkMessage::GetRoute(self.message());
+        match namespace.ask(&format!("looking up the route to {}", self.to), question, false) {
+            Ok(found) => {
+                let route = found.iter().find_map(|message| match message {
+                    RouteNetlinkMessage::NewRoute(route) => Some(route),
+                    _ => None,
+                });
+                let Some(route) = route else { return Ok(Err(io::ErrorKind::UnexpectedEof.into())) };
+                let links = super::link::read(namespace)?;
+                let names = Names(links.into_iter().map(|link| (link.index, link.name)).collect());
+                Ok(Ok(Route::of(route, &names)))
+            }
+            Err(Error::Kernel { source, .. }) if source.raw_os_error().is_some() => Ok(Err(source)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn message(&self) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        let bits = if self.to.is_ipv4() { 32 } else { 128 };
+        message.header.address_family = family(self.to);
+        message.header.destination_prefix_length = bits;
+        message.header.flags = RouteFlags::LookupTable;
+        message.attributes.push(RouteAttribute::Destination(address(self.to)));
+        if let Some(from) = self.from {
+            message.header.source_prefix_length = bits;
+            message.attributes.push(RouteAttribute::Source(address(from)));
+        }
+        message.attributes.extend(self.iif.map(RouteAttribute::Iif));
+        message.attributes.extend(self.oif.map(RouteAttribute::Oif));
+        message
+    }
+}
+
+impl Route {
+    fn of(message: &RouteMessage, names: &Names) -> Self {
+        let header = &message.header;
+        let mut route = Self {
+            to: None,
+            v6: header.address_family == AddressFamily::Inet6,
+            via: None,
+            dev: None,
+            src: None,
+            table: header.table.into(),
+            kind: format!("{:?}", header.kind).to_lowercase(),
+            protocol: protocol(header.protocol),
+            scope: scope(header.scope),
+            metric: 0,
+            dead: header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
+            redirected: header.protocol == RouteProtocol::IcmpRedirect,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(to) => {
+                    route.to = ip(to).and_then(|ip| IpNet::new(ip, header.destination_prefix_length).ok());
+                }
+                RouteAttribute::Gateway(via) => route.via = ip(via),
+                RouteAttribute::Via(rtnetlink::packet_route::route::RouteVia::Inet6(via)) => {
+                    route.via = Some((*via).into());
+                }
+                RouteAttribute::PrefSource(src) => route.src = ip(src),
+                RouteAttribute::Oif(index) => route.dev = Some(names.of(*index)),
+                RouteAttribute::Table(table) => route.table = *table,
+                RouteAttribute::Priority(metric) => route.metric = *metric,
+                _ => {}
+            }
+        }
+        route
+    }
+
+    /// Whether the kernel keeps it for an address of its own (table `local`, multicast, link-local addresses).
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        const LOCAL: u32 = 255;
+        let link_local = |net: &IpNet| match net {
+            IpNet::V6(net) => net.addr().is_unicast_link_local(),
+            IpNet::V4(_) => false,
+        };
+        self.table == LOCAL || self.kind == "multicast" || self.to.as_ref().is_some_and(link_local)
+    }
+
+    /// Whether it is the namespace's own address that it leads to.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind.as_str(), "local" | "anycast")
+    }
+
+    /// Whether it leads everywhere.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.to.is_none_or(|to| to.prefix_len() == 0)
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+fn address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
+}
+
+fn protocol(protocol: RouteProtocol) -> String {
+    match protocol {
+        RouteProtocol::IcmpRedirect => "redirect".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn scope(scope: RouteScope) -> String {
+    match scope {
+        RouteScope::Universe => "global".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// As `ip route` prints it: `10.20.0.0/16 dev br0 proto kernel scope link src 10.20.0.1`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind != "unicast" {
+            write!(f, "{} ", self.kind)?;
+        }
+        match self.to {
+            Some(to) if to.prefix_len() == to.max_prefix_len() => write!(f, "{}", to.addr())?,
+            Some(to) if to.prefix_len() > 0 => write!(f, "{to}")?,
+            _ => f.write_str("default")?,
+        }
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(dev) = &self.dev {
+            write!(f, " dev {dev}")?;
+        }
+        if self.table != u32::from(RouteHeader::RT_TABLE_MAIN) && !self.is_own() {
+            write!(f, " table {}", self.table)?;
+        }
+        if !matches!(self.protocol.as_str(), "boot" | "unspec") {
+            write!(f, " proto {}", self.protocol)?;
+        }
+        if self.scope != "global" {
+            write!(f, " scope {}", self.scope)?;
+        }
+        if let Some(src) = self.src {
+            write!(f, " src {src}")?;
+        }
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        if self.dead {
+            f.write_str(" linkdown")?;
+        }
+        Ok(())
+    }
+}

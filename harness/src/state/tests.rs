@@ -1,0 +1,69 @@
+//! The state of labs that were made by `ip`, against what `ip` would say.
+
+use std::io;
+
+use super::*;
+use crate::{
+    link::{self, PortFlag},
+    probe::testing::{bridged, look, pair, via},
+    state::PortState,
+};
+
+/// Links, addresses, routes, neighbours and FDB entries are read whole, in the words of the tools.
+///
+///     n1 --- p1[br0 10.0.0.254]p2 --- n2
+///               p3 ------- n3
+#[test]
+fn reads_what_is_there() {
+    let (host, [n1, n2, _n3]) = bridged();
+    let port = host.index("p1").unwrap();
+    host.apply_all([PortFlag::Isolated, PortFlag::Hairpin].map(|flag| link::set_port("p1", port, flag, true))).unwrap();
+    assert!(look(&n1.ping("10.0.0.2".parse::<IpAddr>().unwrap())).answered());
+    let state = State::of(&host).unwrap();
+    let (bridge, port) = (state.link("br0").unwrap(), state.link("p1").unwrap());
+    assert!(bridge.is_bridge() && bridge.up && bridge.carrier && bridge.oper == "UP");
+    assert_eq!(state.master_of(port).map(|link| link.index), Some(bridge.index));
+    assert_eq!(state.ports_of(bridge).map(|link| link.name.as_str()).collect::<Vec<_>>(), ["p1", "p2", "p3"]);
+    let flags = port.port.unwrap();
+    assert!(flags.isolated && flags.hairpin && flags.learning && flags.state == PortState::Forwarding);
+
+    let peer = port.peer.unwrap();
+    let found = peer.namespace(&host, &[n2.clone(), n1.clone()]).unwrap().unwrap();
+    assert!(found.is_same(&n1).unwrap());
+    let end = State::of(&n1).unwrap();
+    assert_eq!(end.link_at(peer.index).unwrap().name, "e1");
+
+    let text = state.to_string();
+    for line in [
+        "  br0 10.0.0.254/24 scope global",
+        "  10.0.0.0/24 dev br0 proto kernel scope link src 10.0.0.254",
+        "master br0 state forwarding hairpin on isolated on",
+        &format!("  {} dev p1 master br0\n", end.link("e1").unwrap().mac.unwrap()),
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let neighbour = end.neighbour("10.0.0.2".parse().unwrap(), "e1").unwrap();
+    assert!(neighbour.is_usable() && neighbour.to_string().starts_with("10.0.0.2 dev e1 lladdr "), "{neighbour}");
+}
+
+/// The kernel's answer for a packet, its refusals included.
+///
+///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+#[test]
+fn asks_for_one_packet() {
+    let (a, _b) = pair();
+    let [there, own, nowhere] = ["10.0.0.2", "10.0.0.1", "203.0.113.1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    let route = Question::to(there).ask(&a).unwrap().unwrap();
+    assert_eq!((route.dev.as_deref(), route.via, route.src), (Some("a0"), None, Some(own)));
+    assert!(Question::to(own).ask(&a).unwrap().unwrap().is_local());
+    let error: io::Error = Question::to(nowhere).ask(&a).unwrap().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH));
+
+    via(&a, "0.0.0.0/0", "10.0.0.2");
+    a.apply(link::Veth::new("c0", "c1").request()).unwrap();
+    a.set_sysctls(&[("net.ipv4.conf.c0.rp_filter", "1")]).unwrap();
+    let question = Question { from: Some(there), iif: Some(a.index("c0").unwrap()), ..Question::to(own) };
+    assert!(question.ask(&a).unwrap().is_err(), "the source's way is by a0");
+    a.set_sysctl("net.ipv4.conf.c0.rp_filter", "0").unwrap();
+    assert!(question.ask(&a).unwrap().unwrap().is_local());
+}
