@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use ipnet::IpNet;
 
-use crate::{Mac, Namespace, Target, Topology, topology::Interface};
+use crate::{Mac, Namespace, Station, Target, Topology, topology::Interface};
 
 /// A place in a lab: `host`, a node, or `outside`. It is a [`Namespace`] that knows its own addresses.
 #[derive(Clone, Debug)]
@@ -127,5 +127,12 @@ impl From<&Node> for Target {
     /// Aims at the node's first address, IPv4 before IPv6.
     fn from(node: &Node) -> Self {
         node.at(node.address())
+    }
+}
+
+impl From<&Node> for Station {
+    /// The node's first interface.
+    fn from(node: &Node) -> Self {
+        (&**node, node.device()).into()
     }
 }

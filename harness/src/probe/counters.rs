@@ -56,7 +56,7 @@ impl Probe for Counter {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Again))
+        Ok(Again::from(&self.namespace))
     }
 
     fn concerned(&self) -> Vec<Namespace> {

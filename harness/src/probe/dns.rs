@@ -85,7 +85,7 @@ impl Probe for Lookup {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Again))
+        Ok(Again::from(&self.namespace))
     }
 
     fn concerned(&self) -> Vec<Namespace> {

@@ -78,7 +78,7 @@ impl Probe for Http {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Again))
+        Ok(Again::from(&self.namespace))
     }
 
     fn concerned(&self) -> Vec<Namespace> {

@@ -132,7 +132,7 @@ impl Probe for Ping {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Again))
+        Ok(Again::from(&self.namespace))
     }
 
     fn concerned(&self) -> Vec<Namespace> {

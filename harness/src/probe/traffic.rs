@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd},
     sync::atomic::{AtomicU64, Ordering},
-    thread,
     time::Duration,
 };
 
@@ -23,6 +22,7 @@ use crate::{
         sys,
     },
     time_scale,
+    watch::{Changes, Group},
 };
 
 /// How long nothing must be heard before it counts as silence: 500 ms times the time scale, at most 2.5 s.
@@ -32,17 +32,32 @@ pub(crate) fn silence() -> Duration {
     Duration::from_millis(500).mul_f64(time_scale()).min(Duration::from_millis(2500))
 }
 
-/// The watch of a probe that sends something: what may change on the way tells nobody, so it asks again, soon.
-pub(crate) struct Again;
+/// The watch of a probe whose answer may change unannounced: what it sends, or counts. Much of what may change on the way tells nobody, so it asks again soon
+/// after the last look, or as soon as something has changed where it sends from.
+pub(crate) struct Again {
+    namespace: Namespace,
+    /// None before the first wait: a probe that is answered at once needs no subscription.
+    changes: Option<Changes>,
+}
+
+impl Again {
+    pub fn from(namespace: &Namespace) -> Box<dyn Watch> {
+        Box::new(Self { namespace: namespace.clone(), changes: None })
+    }
+}
 
 impl Watch for Again {
     fn wait(&mut self, deadline: Deadline) -> Result<bool> {
-        const PACE: Duration = Duration::from_millis(20);
-        if deadline.left() < PACE {
-            return Ok(false);
-        }
-        thread::sleep(PACE);
-        Ok(true)
+        const SOON: Duration = Duration::from_millis(25);
+        const GROUPS: [Group; 5] =
+            [Group::Link, Group::Ipv4Address, Group::Ipv4Route, Group::Ipv6Address, Group::Ipv6Route];
+        let Some(changes) = &mut self.changes else {
+            self.changes = Some(self.namespace.changes(&GROUPS)?);
+            // What changed between the look and the subscription is seen by another look, at once.
+            return Ok(true);
+        };
+        changes.wait(deadline.at_most(SOON))?;
+        Ok(!deadline.passed())
     }
 }
 

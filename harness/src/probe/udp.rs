@@ -58,7 +58,7 @@ impl Probe for Udp {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Again))
+        Ok(Again::from(&self.namespace))
     }
 
     fn concerned(&self) -> Vec<Namespace> {
