@@ -121,6 +121,8 @@ impl Http {
         let request = Request::get(&self.path).header(HOST, self.to.address().to_string()).body(Empty::new());
         let request = request.map_err(|_| Error::Usage(format!("`{}` is no path to ask for", self.path)))?;
         let answered = async {
+            // An earlier answer on this connection may not have been put away yet.
+            sender.ready().await?;
             let (head, body) = sender.send_request(request).await?.into_parts();
             body.collect().await?;
             Ok::<_, hyper::Error>(head)
