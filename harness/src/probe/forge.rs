@@ -184,10 +184,16 @@ fn ethernet(source: Mac, destination: Mac, ethertype: u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::probe::frame::{Direction, Frame};
+    use crate::{
+        Deadline,
+        probe::{
+            frame::{Direction, Frame},
+            testing::{look, pair},
+        },
+    };
 
     const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
     const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
@@ -266,5 +272,27 @@ mod tests {
             panic!("not ICMPv6")
         };
         assert!(message.is_checksum_valid(ip.header().source(), ip.header().destination()));
+    }
+
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    ///
+    /// The kernel takes forged frames for real ones: an announced address moves, an advertised router is used.
+    #[test]
+    fn the_kernel_believes_them() {
+        let (a, b) = pair();
+        a.set_sysctl("net.ipv6.conf.a0.accept_ra", "1").unwrap();
+        let injector = b.injector("b0").unwrap();
+        let two: Ipv6Addr = "fd00::2".parse().unwrap();
+        assert!(look(&a.ping(Ipv4Addr::new(10, 0, 0, 2))).answered() && look(&a.ping(two)).answered());
+        injector.send(&arp_announcement(A, Ipv4Addr::new(10, 0, 0, 2))).unwrap();
+        injector.send(&neighbour_advertisement(A, two)).unwrap();
+        injector.send(&router_advertisement(B, "fe80::b".parse().unwrap(), 1800, None)).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let is_at = |address: IpAddr| look(&a.neighbour(address).on("a0")).to_string().contains(&A.to_string());
+        let routed = || look(&a.routes()).to_string().contains("default via fe80::b");
+        while !(is_at(Ipv4Addr::new(10, 0, 0, 2).into()) && is_at(two.into()) && routed()) {
+            let seen = [look(&a.neighbour(two).on("a0")).to_string(), look(&a.routes()).to_string()];
+            assert!(!deadline.passed(), "{seen:?}");
+        }
     }
 }

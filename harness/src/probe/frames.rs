@@ -188,11 +188,17 @@ impl fmt::Display for Captured {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, thread};
+    use std::{
+        net::{IpAddr, Ipv4Addr},
+        thread,
+    };
 
     use super::*;
     use crate::probe::{
-        filter::{any, arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, outgoing},
+        filter::{
+            any, arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, neighbour_reply_from,
+            neighbour_request_for, outgoing,
+        },
         forge,
         testing::{bridged, look, pair},
     };
@@ -221,6 +227,24 @@ mod tests {
         }
         tap.clear().unwrap();
         assert_eq!(look(&tap.frames(|frame: &Frame| frame.ip().is_some_and(|ip| ip.source.is_ipv4()))).seen(), 0);
+    }
+
+    /// The same over IPv6, with neighbour discovery in ARP's place.
+    #[test]
+    fn a_first_ping_over_ipv6_is_four_frames() {
+        let (a, _b) = pair();
+        let two: IpAddr = "fd00::2".parse().unwrap();
+        let tap = a.tap("a0").unwrap();
+        assert!(look(&a.ping(two)).answered());
+        for filter in [
+            neighbour_request_for(two).and(outgoing()),
+            neighbour_reply_from(two).and(incoming()),
+            echo_request_to(two).and(outgoing()),
+            echo_reply_from(two).and(incoming()),
+        ] {
+            let seen = look(&tap.frames(filter.clone()));
+            assert_eq!(seen.seen(), 1, "{filter}: {seen}");
+        }
     }
 
     ///     n1 --- p1[br0]p2 --- n2
