@@ -6,7 +6,7 @@ use std::{
     future::Future,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     thread,
 };
 
@@ -88,7 +88,15 @@ impl Namespace {
     /// The namespace that `fd` refers to.
     pub fn from_fd(name: impl Into<String>, fd: OwnedFd) -> Self {
         let inner = Inner { name: name.into(), fd, rtnetlink: OnceLock::new(), runtime: OnceLock::new() };
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        remember(&inner);
+        Self { inner }
+    }
+
+    /// Every namespace that this process holds: an explanation finds in them the far ends of veth pairs.
+    pub(crate) fn held() -> Vec<Self> {
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().filter_map(Weak::upgrade).map(|inner| Self { inner }).collect()
     }
 
     /// The lab's name for it: `host`, `netns1`.
@@ -172,6 +180,16 @@ impl Drop for Inner {
             runtime.shutdown_background();
         }
     }
+}
+
+static HELD: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+fn remember(inner: &Arc<Inner>) {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if held.len() == held.capacity() {
+        held.retain(|inner| inner.strong_count() > 0);
+    }
+    held.push(Arc::downgrade(inner));
 }
 
 /// The calling thread's own network namespace. `/proc/self/ns` would be the main thread's.

@@ -2,8 +2,8 @@
 
 use std::{fmt, panic::Location, time::Duration};
 
-use super::{Why, may_come};
-use crate::{Error, Probe, labels::Labels};
+use super::{PATIENCE, Why, may_come};
+use crate::{Deadline, Error, Probe, explain, labels::Labels};
 
 /// An expectation that did not come true, and all that one would ask for next. Its `Display` is the whole story.
 #[derive(Clone, Debug)]
@@ -69,6 +69,10 @@ impl Failure {
             Why::Unproven(seen, reason) => (Kind::Error, format!("{seen}\nwhich proves nothing: {reason}")),
             Why::Error(error) => (Kind::of(error), error.to_string()),
         };
+        let explanation = probe.journey().filter(|_| kind != Kind::Unsupported).map(|journey| {
+            let again = || drop(probe.look(Deadline::after(PATIENCE)));
+            explain::explain(&journey, again).map_or_else(|error| error.to_string(), |told| told.to_string())
+        });
         Self {
             kind,
             at: format!("{}:{}", at.file(), at.line()),
@@ -78,8 +82,8 @@ impl Failure {
             looks,
             seen,
             given: Labels::current().into_lines(),
-            explanation: None,
-            state: String::new(),
+            explanation,
+            state: explain::evidence(&probe.concerned()),
         }
     }
 
@@ -88,8 +92,8 @@ impl Failure {
     pub fn reason(&self) -> String {
         let seen = self.seen.lines().next().unwrap_or_default();
         let what = format!("{}: expected {}, seen: {seen}", self.probe, self.expected);
-        match &self.explanation {
-            Some(explanation) => format!("{what} ({explanation})"),
+        match self.explanation.as_ref().and_then(|explanation| explanation.lines().next()) {
+            Some(cause) => format!("{what} ({cause})"),
             None => what,
         }
     }

@@ -1,1 +1,119 @@
-//! Where a packet went missing, and why.
+//! Explanations: where a packet goes missing, and why.
+//!
+//! An explanation lets the probe look once more while it listens on every device around, then walks the packet's way and
+//! its answer's: routes as the kernel says, neighbours, wires, bridges, filters. What was seen says how far the
+//! packet came; the state of the hop where it was not seen any more says why.
+
+use std::fmt;
+
+use self::{
+    scene::Scene,
+    trace::{Trace, Travelling},
+    walk::{Stop, Walk},
+};
+use crate::{
+    Journey, Namespace, Result,
+    state::{Link, State},
+};
+
+mod cause;
+mod scene;
+mod trace;
+mod walk;
+mod wire;
+
+/// Why a packet, or the answer to it, does not come.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// One or two sentences: the hop, and the cause. None: both come.
+    pub cause: Option<String>,
+    /// The links that were passed, in order: `netns1 veth1-1 > host veth1-0 > br0`.
+    pub way: String,
+}
+
+/// Explains what becomes of the journey's packet. `look` sends it, or one like it.
+pub fn explain(journey: &Journey, look: impl FnOnce()) -> Result<Explanation> {
+    let start: Vec<Namespace> = std::iter::once(&journey.from).chain(&journey.to.namespace).cloned().collect();
+    let before = Scene::around(&start)?;
+    let near: Vec<usize> = start.iter().filter_map(|namespace| before.place_of(namespace)).collect();
+    let trace = Trace::of(&before, &near, look)?;
+    // Neighbours and FDB entries are as the look has left them.
+    let scene = Scene::around(&start)?;
+    walked(&scene, Some(&trace), journey)
+}
+
+fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Explanation> {
+    let mut walk = Walk::new(scene, trace, journey);
+    let cause = match there_and_back(&mut walk) {
+        Ok(()) => None,
+        Err(Stop::Cause(cause)) => Some(cause),
+        Err(Stop::Error(error)) => return Err(error),
+    };
+    Ok(Explanation { cause, way: scene.say_way(&walk.passed) })
+}
+
+fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
+    let start = walk.scene.place_of(&walk.journey.from).unwrap_or(0);
+    let there = walk.leg(start, walk.packet())?;
+    walk::stop(walk.keeps_silent(there.place, &there.packet)?)?;
+    let wanted = walk.journey.to.namespace.as_ref().and_then(|namespace| walk.scene.place_of(namespace));
+    if walk.published.is_empty() && wanted.is_some_and(|wanted| wanted != there.place) {
+        let (taker, meant) = (walk.scene.name(there.place), walk.journey.to.label.as_str());
+        return walk::stop(Some(format!(
+            "{} is an address of {taker} too, which takes what is for {meant}",
+            there.packet.to
+        )));
+    }
+    let Some(to) = there.packet.from else { return Ok(()) };
+    let answer = Travelling { from: Some(there.packet.to), to, answer: true, ..there.packet };
+    let back = walk.leg(there.place, answer).map_err(|stop| match stop {
+        Stop::Cause(cause) => Stop::Cause(format!("the packet gets there, the answer does not get back: {cause}")),
+        error => error,
+    })?;
+    let by = back.by.map(|spot| walk.scene.dev(spot).to_owned());
+    match (&walk.journey.device, by) {
+        (Some(bound), Some(by)) if *bound != by => walk::stop(Some(format!(
+            "the answer comes back by {by}, and a socket that is bound to {bound} does not hear it"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Some(cause) => f.write_str(cause)?,
+            None => f.write_str("nothing stands in the way: the packet gets there, and the answer comes back")?,
+        }
+        if !self.way.is_empty() {
+            write!(f, "\nway: {}", self.way)?;
+        }
+        Ok(())
+    }
+}
+
+/// The state of the namespaces that a failure concerns, and of the routers and bridges between them.
+pub(crate) fn evidence(concerned: &[Namespace]) -> String {
+    let scene = match Scene::around(concerned) {
+        Ok(scene) => scene,
+        Err(error) => return format!("  state: {error}\n"),
+    };
+    let is_near = |state: &&State| {
+        let same = |namespace: &Namespace| namespace.is_same(&state.namespace).unwrap_or(false);
+        concerned.iter().any(same) || state.links.iter().any(Link::is_bridge)
+    };
+    let (near, far): (Vec<&State>, Vec<&State>) = scene.places.iter().partition(is_near);
+    let mut text = String::new();
+    for state in near {
+        text += &format!("  state of {}:\n", state.namespace.name());
+        state.to_string().lines().for_each(|line| text += &format!("    {line}\n"));
+    }
+    if !far.is_empty() {
+        let names: Vec<&str> = far.iter().map(|state| state.namespace.name()).collect();
+        text += &format!("  not shown: {}\n", names.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

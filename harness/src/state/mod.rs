@@ -13,6 +13,7 @@ mod nsid;
 mod route;
 mod table;
 
+pub(crate) use self::nsid::Numbers;
 pub use self::{
     address::Address,
     link::{BridgeOptions, Link, Peer, Port, PortState, Vlan},

@@ -28,15 +28,21 @@ impl Namespace {
     }
 }
 
-impl Peer {
-    /// The namespace that it is in, among those that this process holds.
-    pub fn namespace(&self, here: &Namespace, known: &[Namespace]) -> Result<Option<Namespace>> {
-        let Some(nsid) = self.nsid else { return Ok(Some(here.clone())) };
+/// What a namespace calls others.
+pub(crate) struct Numbers(Vec<(i32, Namespace)>);
+
+impl Numbers {
+    /// What `here` calls those of `known` that a link of its leads to.
+    pub fn of(here: &Namespace, known: &[Namespace]) -> Result<Self> {
+        let mut numbers = Vec::new();
         for namespace in known {
-            if here.nsid_of(namespace)? == Some(nsid) {
-                return Ok(Some(namespace.clone()));
-            }
+            numbers.extend(here.nsid_of(namespace)?.map(|nsid| (nsid, namespace.clone())));
         }
-        Ok(None)
+        Ok(Self(numbers))
+    }
+
+    /// The namespace that a veth's other end is in, where it is another.
+    pub fn namespace(&self, peer: Peer) -> Option<&Namespace> {
+        self.0.iter().find(|(nsid, _)| peer.nsid == Some(*nsid)).map(|(_, namespace)| namespace)
     }
 }

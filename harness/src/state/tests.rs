@@ -28,7 +28,8 @@ fn reads_what_is_there() {
     assert!(flags.isolated && flags.hairpin && flags.learning && flags.state == PortState::Forwarding);
 
     let peer = port.peer.unwrap();
-    let found = peer.namespace(&host, &[n2.clone(), n1.clone()]).unwrap().unwrap();
+    let numbers = Numbers::of(&host, &[n2.clone(), n1.clone()]).unwrap();
+    let found = numbers.namespace(peer).unwrap();
     assert!(found.is_same(&n1).unwrap());
     let end = State::of(&n1).unwrap();
     assert_eq!(end.link_at(peer.index).unwrap().name, "e1");

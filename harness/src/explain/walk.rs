@@ -1,0 +1,270 @@
+//! The way of a packet, and of the answer to it, hop by hop.
+
+use std::net::IpAddr;
+
+use super::{
+    scene::{Scene, Spot, Way},
+    trace::{Trace, Travelling},
+};
+use crate::{Carries, Error, Journey, state::Question};
+
+/// More routers than this are a circle.
+const HOPS: usize = 16;
+
+/// Why a walk ends before its time.
+pub(super) enum Stop {
+    /// The packet is lost, and this is why.
+    Cause(String),
+    /// It could not be found out.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+pub(super) type Step<T = ()> = Result<T, Stop>;
+
+/// Stops with a cause, where there is one.
+pub(super) fn stop(cause: Option<String>) -> Step {
+    cause.map_or(Ok(()), |cause| Err(Stop::Cause(cause)))
+}
+
+/// A walk in progress.
+pub(super) struct Walk<'a> {
+    pub scene: &'a Scene,
+    /// What was seen; none: the state alone must tell.
+    pub trace: Option<&'a Trace>,
+    pub journey: &'a Journey,
+    /// The links passed so far.
+    pub passed: Vec<Spot>,
+    /// Where a router let the packet out, and whether it changed its source.
+    pub forwarded: Vec<Forwarded>,
+    /// The places where the packet's destination was changed.
+    pub published: Vec<usize>,
+}
+
+/// A router on the way out.
+pub(super) struct Forwarded {
+    pub out: Spot,
+    /// The source before and after, where it was changed.
+    pub translated: Option<(IpAddr, IpAddr)>,
+}
+
+/// Where a packet got to.
+pub(super) struct Arrival {
+    pub place: usize,
+    /// The link that it came in by; none: it never left the namespace.
+    pub by: Option<Spot>,
+    pub packet: Travelling,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
+        let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
+        Self { scene, trace, journey, passed, forwarded, published }
+    }
+
+    /// The packet of the journey, at its start.
+    pub fn packet(&self) -> Travelling {
+        let Journey { to, carries, source, whole, .. } = self.journey;
+        Travelling { from: *source, to: to.address, carries: *carries, answer: false, whole: *whole }
+    }
+
+    /// Walks until the packet is where it is for.
+    pub fn leg(&mut self, start: usize, mut packet: Travelling) -> Step<Arrival> {
+        let (mut place, mut by) = (start, None);
+        for _ in 0..HOPS {
+            self.translate(place, by, &mut packet);
+            if let Some(spot) = by {
+                stop(self.refused(spot, &packet)?)?;
+            }
+            if self.is_local(place, packet.to) {
+                if by.is_none() {
+                    stop(self.loopback_down(place))?;
+                }
+                return Ok(Arrival { place, by, packet });
+            }
+            let (out, hop) = match by {
+                None => self.route_out(place, &mut packet)?,
+                Some(spot) => self.route_on(spot, &packet)?,
+            };
+            let there = self.cross(out, hop, by.is_some(), &mut packet)?;
+            (place, by) = (there.place, Some(there));
+        }
+        Err(Stop::Cause(format!("the packet for {} goes in a circle: {}", packet.to, self.scene.say_way(&self.passed))))
+    }
+
+    pub fn is_local(&self, place: usize, address: IpAddr) -> bool {
+        self.scene.places[place].address(address).is_some() || address.is_loopback()
+    }
+
+    fn loopback_down(&self, place: usize) -> Option<String> {
+        let lo = self.scene.places[place].link("lo").filter(|lo| !lo.up)?;
+        let name = self.scene.name(place);
+        Some(format!("{} in {name} is down, so {name} does not reach its own addresses (`ip link set lo up`)", lo.name))
+    }
+
+    /// What NAT does with the packet where it has come in: as recorded on the way out, or as was seen.
+    fn translate(&mut self, place: usize, by: Option<Spot>, packet: &mut Travelling) {
+        if packet.answer {
+            let undone = self.forwarded.iter().filter(|hop| hop.out.place == place).find_map(|hop| hop.translated);
+            if let Some((before, _)) = undone.filter(|(_, after)| *after == packet.to) {
+                packet.to = before;
+            }
+        } else if self.is_local(place, packet.to)
+            && let Some((to, carries)) = self.seen_published(place, by, packet)
+        {
+            self.published.push(place);
+            (packet.to, packet.carries) = (to, carries);
+        }
+    }
+
+    /// Whom a frame leaves for that has the packet's source port, but not its destination.
+    fn seen_published(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<(IpAddr, Carries)> {
+        use crate::probe::frame::Packet::{Tcp, Udp};
+        let (trace, name) = (self.trace?, packet.carries);
+        let ports = |frame: &crate::Frame| match frame.packet {
+            Tcp { source_port, destination_port, .. } if matches!(name, Carries::Tcp(_)) => {
+                Some((source_port, destination_port))
+            }
+            Udp { source_port, destination_port, .. } if matches!(name, Carries::Udp(_)) => {
+                Some((source_port, destination_port))
+            }
+            _ => None,
+        };
+        let client = by.and_then(|by| trace.first(by, false, packet)).and_then(ports).map(|(source, _)| source);
+        for spot in trace.spots(place) {
+            let found = trace.find(spot, |frame| {
+                let Some((source, _)) = ports(frame) else { return false };
+                let same = client.map_or(by.is_none(), |client| client == source);
+                same && frame.is_out()
+                    && frame.ip().is_some_and(|ip| ip.destination != packet.to && Some(ip.destination) != packet.from)
+            });
+            if let Some(frame) = found
+                && let (Some(ip), Some((_, port))) = (frame.ip(), ports(frame))
+            {
+                let carries = if matches!(name, Carries::Tcp(_)) { Carries::Tcp(port) } else { Carries::Udp(port) };
+                return Some((ip.destination, carries));
+            }
+        }
+        None
+    }
+
+    /// The way out of where the packet starts.
+    fn route_out(&self, place: usize, packet: &mut Travelling) -> Step<(Spot, IpAddr)> {
+        let bound = if packet.answer { None } else { self.journey.device.as_deref() };
+        let oif = match bound {
+            None => None,
+            Some(dev) => match self.scene.spot(place, dev) {
+                Some(spot) => Some(spot.link),
+                None => return Err(Stop::Cause(format!("{} has no device {dev}", self.scene.name(place)))),
+            },
+        };
+        let question = Question { from: packet.from, oif, ..Question::to(packet.to) };
+        let route = match question.ask(&self.scene.places[place].namespace)? {
+            Ok(route) => route,
+            Err(_) => return Err(Stop::Cause(self.no_route(place, packet))),
+        };
+        packet.from = packet.from.or(route.src);
+        if packet.from.is_none() && packet.to.is_ipv4() {
+            let name = self.scene.name(place);
+            return Err(Stop::Cause(format!(
+                "{name} has no IPv4 address to send from: the packet's source is 0.0.0.0, and nobody can answer that"
+            )));
+        }
+        let out = route.dev.as_deref().and_then(|dev| self.scene.spot(place, dev));
+        let out = out.ok_or_else(|| Stop::Cause(self.no_route(place, packet)))?;
+        Ok((out, route.via.unwrap_or(packet.to)))
+    }
+
+    /// The way on of a packet that came in, through a router.
+    fn route_on(&self, by: Spot, packet: &Travelling) -> Step<(Spot, IpAddr)> {
+        stop(self.does_not_forward(by, packet)?)?;
+        let namespace = &self.scene.places[by.place].namespace;
+        let question = Question { from: packet.from, iif: Some(by.link), ..Question::to(packet.to) };
+        let route = match question.ask(namespace)? {
+            Ok(route) => Ok(route),
+            // Refused, though by none of the known causes: as for a packet of its own.
+            Err(_) => Question::to(packet.to).ask(namespace)?,
+        };
+        let Ok(route) = route else { return Err(Stop::Cause(self.no_route(by.place, packet))) };
+        let out = route.dev.as_deref().and_then(|dev| self.scene.spot(by.place, dev));
+        let out = out.ok_or_else(|| Stop::Cause(self.no_route(by.place, packet)))?;
+        Ok((out, route.via.unwrap_or(packet.to)))
+    }
+
+    /// From a device to the next hop's.
+    fn cross(&mut self, out: Spot, hop: IpAddr, forwards: bool, packet: &mut Travelling) -> Step<Spot> {
+        let ways = self.scene.ways(out);
+        let has_it = |way: &&Way| self.scene.places[way.end().place].address(hop).is_some();
+        let mut owners: Vec<&Way> = ways.iter().filter(has_it).collect();
+        // The link that the address is on before others of the same namespace; the one that is meant before others.
+        let wanted = self.journey.to.namespace.as_ref().and_then(|namespace| self.scene.place_of(namespace));
+        owners.sort_by_key(|way| {
+            let end = way.end();
+            let on_it = self.scene.places[end.place].address(hop).is_some_and(|own| own.dev == self.scene.dev(end));
+            (!on_it, wanted != Some(end.place))
+        });
+        self.notice_source(out, forwards, packet);
+        let seen = |way: &&&Way| self.trace.is_some_and(|trace| trace.taken(way.end(), packet));
+        let passed = owners.iter().find(seen).copied();
+        let way = match (passed, owners.first()) {
+            (Some(way), _) => way,
+            (None, first) => {
+                let first = first.copied();
+                stop(self.why_not(out, hop, first, &ways, packet)?)?;
+                let Some(way) = first else { return Err(Stop::Cause(self.vanished(out, None, packet))) };
+                if self.trace.is_some_and(|trace| trace.heard(way.end())) {
+                    return Err(Stop::Cause(self.vanished(out, Some(way), packet)));
+                }
+                way
+            }
+        };
+        self.passed.extend(&way.0);
+        Ok(way.end())
+    }
+
+    /// The source that the packet leaves with, as was seen: source NAT comes last.
+    fn notice_source(&mut self, out: Spot, forwards: bool, packet: &mut Travelling) {
+        let seen = self.trace.and_then(|trace| trace.first(out, true, packet)).and_then(|frame| frame.ip());
+        let now = seen.map(|ip| ip.source);
+        let translated = packet.from.zip(now).filter(|(before, after)| before != after);
+        packet.from = now.or(packet.from);
+        if (forwards || translated.is_some()) && !packet.answer {
+            self.forwarded.push(Forwarded { out, translated });
+        }
+    }
+
+    /// How far along the way the packet, or the question for its next hop, was seen.
+    pub fn seen_up_to(&self, way: &Way, hop: IpAddr, packet: &Travelling) -> usize {
+        use crate::probe::frame::Packet::{Arp, NeighbourSolicitation};
+        let Some(trace) = self.trace else { return 0 };
+        // Once the packet has left, where the question got to says nothing.
+        let left = trace.first(way.0[0], true, packet).is_some();
+        let carries = |frame: &crate::Frame| match &frame.packet {
+            Arp { op: 1, target_ip, .. } => !left && IpAddr::from(*target_ip) == hop,
+            NeighbourSolicitation { target, .. } => !left && IpAddr::from(*target) == hop,
+            _ => packet.is_in(frame),
+        };
+        let last = way.0.iter().rposition(|spot| trace.find(*spot, carries).is_some());
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// The packet was not seen where it should have come, and nothing in the state says why.
+    fn vanished(&self, out: Spot, way: Option<&Way>, packet: &Travelling) -> String {
+        let (what, start) = (if packet.answer { "the answer" } else { "the packet" }, self.scene.say(out));
+        let left = self.trace.is_some_and(|trace| trace.first(out, true, packet).is_some());
+        let suspect = self.suspect(out.place, packet);
+        let Some(way) = way else { return format!("{what} leaves by {start}, and nobody is there to take it") };
+        if !left {
+            return format!("{what} does not leave by {start}, though the route leads there: {suspect}");
+        }
+        let last = self.seen_up_to(way, packet.to, packet).saturating_sub(1);
+        let (last, next) = (way.0[last], way.0.get(last + 1).copied().unwrap_or_else(|| way.end()));
+        let suspect = self.suspect(last.place, packet);
+        format!("{what} is last seen at {}, and not at {}: {suspect}", self.scene.say(last), self.scene.say(next))
+    }
+}
