@@ -1,8 +1,34 @@
 //! Forwarding databases of bridges, over `RTM_*NEIGH` of the family `AF_BRIDGE`.
 
-use rtnetlink::packet_route::{AddressFamily, link::InfoBridge, neighbour::NeighbourMessage};
+use rtnetlink::packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    link::InfoBridge,
+    neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
+};
 
-use crate::{Namespace, Result, link};
+use crate::{Mac, Namespace, Result, link, netlink::Request};
+
+/// Tells the bridge for good that this MAC address is behind the port with this index. Equivalent to
+/// `bridge fdb replace MAC dev PORT master permanent`; the bridge takes frames for it itself.
+pub fn set_permanent(port: u32, mac: Mac) -> Request {
+    set(port, mac, NeighbourState::Permanent)
+}
+
+/// Tells the bridge that this MAC address is behind the port with this index, until a frame from it comes in elsewhere.
+/// Equivalent to `bridge fdb replace MAC dev PORT master static`.
+pub fn set_static(port: u32, mac: Mac) -> Request {
+    set(port, mac, NeighbourState::Noarp)
+}
+
+fn set(port: u32, mac: Mac, state: NeighbourState) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = port;
+    message.header.state = state;
+    message.header.flags = NeighbourFlags::Controller;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    Request::replace(format!("setting FDB entry {mac}"), RouteNetlinkMessage::NewNeighbour(message))
+}
 
 impl Namespace {
     /// Forgets what the bridge has learned. Equivalent to `ip link set BRIDGE type bridge fdb_flush`.

@@ -1,1 +1,347 @@
-//! What stands in a namespace, and what changed.
+//! Inventories: all that someone can leave behind in a namespace, and what changed between two of them.
+//!
+//! What changes by itself is left out by design, since it would be told as a change although nobody made it:
+//!
+//! - counters, ages and timers, and so every neighbour and FDB entry that the kernel learned and will forget;
+//! - operational states, carriers and port states: they follow the other end, and the link watch's own pace;
+//! - interface indices, and the peer of a veth by index: a link that was made anew is the same link;
+//! - IPv6 link-local addresses, the routes and multicast filters that come with addresses: the kernel's own, whenever a link comes up;
+//! - sysctls of a device that is only in one of the two inventories: the link itself is told;
+//! - sysctls that count (`nf_conntrack_count`), or that repeat what a link says (`conf.DEV.mtu`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
+    path::Path,
+};
+
+use similar::{Algorithm, DiffTag, capture_diff_slices};
+
+use crate::{
+    Error, Namespace, Result,
+    state::{Address, FdbEntry, Link, Neighbour, Route, State},
+};
+
+/// What is in a namespace, as lines of text by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    lines: BTreeMap<Kind, Vec<String>>,
+    sysctls: BTreeMap<String, String>,
+    devices: BTreeSet<String>,
+}
+
+/// What kind of thing is in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A link.
+    Link,
+    /// An address on a link.
+    Address,
+    /// A route.
+    Route,
+    /// A neighbour that was set by hand, or is answered for.
+    Neighbour,
+    /// An FDB entry that was set by hand, or that is a port's own.
+    Fdb,
+    /// A firewall table.
+    Table,
+    /// A firewall chain.
+    Chain,
+    /// A firewall rule.
+    Rule,
+    /// A sysctl.
+    Sysctl,
+}
+
+/// Whether something came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sign {
+    /// It went.
+    Removed,
+    /// It came.
+    Added,
+}
+
+/// One line of a diff: something that came or went. What changed went and came.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it came or went.
+    pub sign: Sign,
+    /// It, in the words of the tool that shows it.
+    pub text: String,
+}
+
+impl Inventory {
+    /// Takes it.
+    pub fn of(namespace: &Namespace) -> Result<Self> {
+        let state = State::of(namespace)?;
+        let mut lines = BTreeMap::new();
+        let mut list = |kind, mut found: Vec<String>| {
+            found.sort();
+            lines.insert(kind, found);
+        };
+        list(Kind::Link, state.links.iter().map(|link| link_line(&state, link)).collect());
+        list(Kind::Address, state.addresses.iter().filter(|own| lasts(own)).map(address_line).collect());
+        list(Kind::Route, state.routes.iter().filter(|route| !route.is_own()).map(route_line).collect());
+        list(Kind::Neighbour, state.neighbours.iter().filter(|own| was_set(own)).map(ToString::to_string).collect());
+        list(Kind::Fdb, state.fdb.iter().filter(|entry| stays(entry)).map(ToString::to_string).collect());
+        let devices = state.links.iter().map(|link| link.name.clone()).collect();
+        Ok(Self { lines, sysctls: sysctls(namespace)?, devices })
+    }
+
+    /// What came and what went from this to `after`, by kind.
+    #[must_use]
+    pub fn changes(&self, after: &Self) -> Vec<Change> {
+        let kinds: BTreeSet<Kind> = self.lines.keys().chain(after.lines.keys()).copied().collect();
+        let none = Vec::new();
+        let mut changes = Vec::new();
+        for kind in kinds {
+            let [old, new] = [self, after].map(|inventory| inventory.lines.get(&kind).unwrap_or(&none));
+            changes.extend(difference(kind, old, new));
+        }
+        changes.extend(self.sysctl_changes(after));
+        changes
+    }
+
+    fn sysctl_changes(&self, after: &Self) -> Vec<Change> {
+        let in_both =
+            |name: &str| device_of(name).is_none_or(|dev| self.devices.contains(dev) && after.devices.contains(dev));
+        let names: BTreeSet<&String> = self.sysctls.keys().chain(after.sysctls.keys()).collect();
+        let changed =
+            names.into_iter().filter(|name| in_both(name) && self.sysctls.get(*name) != after.sysctls.get(*name));
+        let line = |(sign, name, value): (Sign, &String, Option<&String>)| {
+            value.map(|value| Change { kind: Kind::Sysctl, sign, text: format!("{} = {value}", dotted(name)) })
+        };
+        changed
+            .flat_map(|name| {
+                [(Sign::Removed, name, self.sysctls.get(name)), (Sign::Added, name, after.sysctls.get(name))]
+            })
+            .filter_map(line)
+            .collect()
+    }
+}
+
+/// The lines that are in one only. Sorted kinds have no order of their own; rules keep theirs.
+fn difference(kind: Kind, old: &[String], new: &[String]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for operation in capture_diff_slices(Algorithm::Myers, old, new) {
+        if operation.tag() == DiffTag::Equal {
+            continue;
+        }
+        let line = |sign| move |text: &String| Change { kind, sign, text: text.clone() };
+        changes.extend(old[operation.old_range()].iter().map(line(Sign::Removed)));
+        changes.extend(new[operation.new_range()].iter().map(line(Sign::Added)));
+    }
+    changes
+}
+
+/// A link as it was made, without what follows from its surroundings.
+fn link_line(state: &State, link: &Link) -> String {
+    let mut text = format!("{} {}", link.name, link.kind.as_deref().unwrap_or("device"));
+    if let Some(mac) = link.mac {
+        text += &format!(" {mac}");
+    }
+    text += &format!(" mtu {} {}", link.mtu, if link.up { "up" } else { "down" });
+    for flag in ["NOARP", "ALLMULTI", "PROMISC"] {
+        if link.flags.iter().any(|set| set == flag) {
+            text += &format!(" {}", flag.to_lowercase());
+        }
+    }
+    if let Some(master) = state.master_of(link) {
+        text += &format!(" master {}", master.name);
+    }
+    if link.group != 0 {
+        text += &format!(" group {}", link.group);
+    }
+    if let Some(port) = link.port {
+        text += port.options().as_str();
+    }
+    if let Some(bridge) = link.bridge {
+        text += &format!(" {bridge}");
+    }
+    link.vlans.iter().for_each(|vlan| text += &format!(" {vlan}"));
+    text
+}
+
+/// Whether the kernel did not make it by itself.
+fn lasts(address: &Address) -> bool {
+    !(address.scope == "link" && address.net.addr().is_ipv6())
+}
+
+fn address_line(address: &Address) -> String {
+    let settled = Address { tentative: false, ..address.clone() };
+    format!("{settled} dev {}", address.dev)
+}
+
+fn route_line(route: &Route) -> String {
+    Route { dead: false, ..route.clone() }.to_string()
+}
+
+fn was_set(neighbour: &Neighbour) -> bool {
+    neighbour.proxy || neighbour.state == "PERMANENT"
+}
+
+fn stays(entry: &FdbEntry) -> bool {
+    !entry.is_learned() && entry.is_unicast()
+}
+
+/// All of `/proc/sys/net` that can be read, by its path below that.
+fn sysctls(namespace: &Namespace) -> Result<BTreeMap<String, String>> {
+    let read = namespace.run(|| {
+        let mut found = BTreeMap::new();
+        walk(Path::new("/proc/sys/net"), "", &mut found).map(|()| found)
+    })?;
+    read.map_err(|error| Error::kernel("reading sysctls", namespace.name(), error))
+}
+
+fn walk(folder: &Path, below: &str, found: &mut BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        if entry.file_type()?.is_dir() {
+            match walk(&entry.path(), &path, found) {
+                // Its device has gone meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        } else if !is_volatile(&path)
+            // What cannot be read (write-only, a secret that is not set) cannot be compared.
+            && let Ok(value) = fs::read_to_string(entry.path())
+        {
+            found.insert(path, value.trim_end().replace('\t', " "));
+        }
+    }
+    Ok(())
+}
+
+/// Whether it changes by itself, or repeats what a link says.
+fn is_volatile(path: &str) -> bool {
+    path.ends_with("nf_conntrack_count") || device_of(path).is_some() && path.ends_with("/mtu")
+}
+
+/// The device whose sysctl it is: `ipv4/conf/br0/rp_filter`.
+fn device_of(path: &str) -> Option<&str> {
+    let mut parts = path.split('/');
+    let (family, kind, device) = (parts.next()?, parts.next()?, parts.next()?);
+    let per_device = matches!(family, "ipv4" | "ipv6") && matches!(kind, "conf" | "neigh") && parts.next().is_some();
+    (per_device && !matches!(device, "all" | "default")).then_some(device)
+}
+
+/// As sysctl(8) names it: `net.ipv4.conf.br0.rp_filter`, a dot within a device's name as `/`.
+fn dotted(path: &str) -> String {
+    let swap = |letter| match letter {
+        '/' => '.',
+        '.' => '/',
+        other => other,
+    };
+    format!("net.{}", path.chars().map(swap).collect::<String>())
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Link => "link",
+            Self::Address => "address",
+            Self::Route => "route",
+            Self::Neighbour => "neighbour",
+            Self::Fdb => "fdb",
+            Self::Table => "table",
+            Self::Chain => "chain",
+            Self::Rule => "rule",
+            Self::Sysctl => "sysctl",
+        })
+    }
+}
+
+/// A line of a diff: `+ route 10.20.0.0/16 dev br0`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.sign == Sign::Added { '+' } else { '-' };
+        write!(f, "{sign} {} {}", self.kind, self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{
+        Mac, addr, fdb, link, neigh,
+        probe::testing::{bridged, look, via},
+    };
+
+    fn texts(changes: &[Change]) -> Vec<String> {
+        changes.iter().map(ToString::to_string).collect()
+    }
+
+    /// What the network does by itself is no change: neighbours and addresses are learned, packets counted.
+    ///
+    ///     n1 --- p1[br0]p2 --- n2
+    #[test]
+    fn traffic_is_no_change() {
+        let (host, [n1, n2, _n3]) = bridged();
+        let before = Inventory::of(&host).unwrap();
+        assert!(look(&n1.ping(Ipv4Addr::new(10, 0, 0, 2))).answered());
+        assert!(look(&host.ping(Ipv4Addr::new(10, 0, 0, 1))).answered());
+        n2.apply(link::set_down("e2")).unwrap();
+        let changes = before.changes(&Inventory::of(&host).unwrap());
+        assert!(changes.is_empty(), "{:?}", texts(&changes));
+    }
+
+    /// Each kind of thing that is made is told, in the words of its tool, and told as gone when it is taken back.
+    #[test]
+    fn each_kind_is_told() {
+        let (host, _nodes) = bridged();
+        let before = Inventory::of(&host).unwrap();
+        let mac = Mac([2, 0, 0, 0, 0, 7]);
+        let (bridge, port) = (host.index("br0").unwrap(), host.index("p1").unwrap());
+        host.apply_all([
+            link::Veth::new("x0", "x1").down().request(),
+            addr::add(bridge, "10.7.0.1/24".parse().unwrap()),
+            neigh::set_permanent(bridge, Ipv4Addr::new(10, 7, 0, 2).into(), mac),
+            link::set_port("p1", port, link::PortFlag::Isolated, true),
+            fdb::set_static(port, mac),
+        ])
+        .unwrap();
+        via(&host, "10.8.0.0/16", "10.7.0.2");
+        host.set_sysctls(&[("net.ipv4.ip_forward", "1"), ("net.ipv4.conf.br0.rp_filter", "1")]).unwrap();
+        let after = Inventory::of(&host).unwrap();
+        let changes = texts(&before.changes(&after));
+        for line in [
+            "+ address 10.7.0.1/24 scope global dev br0",
+            "+ route 10.7.0.0/24 dev br0 proto kernel scope link src 10.7.0.1",
+            "+ route 10.8.0.0/16 via 10.7.0.2 dev br0",
+            "+ neighbour 10.7.0.2 dev br0 lladdr 02:00:00:00:00:07 PERMANENT",
+            "+ fdb 02:00:00:00:00:07 dev p1 master br0 static",
+            "- sysctl net.ipv4.ip_forward = 0",
+            "+ sysctl net.ipv4.ip_forward = 1",
+            "+ sysctl net.ipv4.conf.br0.rp_filter = 1",
+        ] {
+            assert!(changes.iter().any(|change| change == line), "{line} in {changes:#?}");
+        }
+        let has =
+            |start: &str, end: &str| changes.iter().any(|change| change.starts_with(start) && change.ends_with(end));
+        assert!(
+            has("+ link x0 veth ", " mtu 1500 down") && has("+ link p1 veth ", " master br0 isolated on"),
+            "{changes:#?}"
+        );
+        assert!(!changes.iter().any(|change| change.contains("conf.x0")), "{changes:#?}");
+        let back = after.changes(&before);
+        assert_eq!(back.len(), changes.len());
+        assert!(back.iter().any(|change| change.to_string() == "- address 10.7.0.1/24 scope global dev br0"));
+    }
+
+    /// The order of rules is part of what they do; that of links is not.
+    #[test]
+    fn order_is_told_where_it_counts() {
+        let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let changes = difference(Kind::Rule, &lines(&["accept", "drop"]), &lines(&["drop", "accept"]));
+        assert_eq!(changes.len(), 2);
+        assert!(difference(Kind::Rule, &lines(&["a", "a"]), &lines(&["a", "a"])).is_empty());
+        assert_eq!(texts(&difference(Kind::Rule, &lines(&["a", "a"]), &lines(&["a"]))), ["- rule a"]);
+    }
+}

@@ -15,6 +15,7 @@
 //! | [`state`] | what a namespace holds, read from the kernel |
 //! | [`probe`] | what the kernel really does |
 //! | [`serve`] | test servers, which tell what they saw |
+//! | [`inventory`] | all that someone can leave behind, and what changed |
 //! | [`explain`] | where a packet went missing, and why |
 //! | [`expect`] | look until a pattern holds |
 
@@ -54,6 +55,8 @@ pub use crate::{
     deadline::{Deadline, set_time_scale, time_scale},
     error::{Error, Result},
     expect::{Failure, given},
+    explain::{Explanation, explain},
+    inventory::{Change, Inventory},
     lab::{Lab, Node},
     mac::Mac,
     namespace::Namespace,

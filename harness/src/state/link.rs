@@ -312,7 +312,13 @@ impl PortState {
 /// In the words of `bridge link`: `state forwarding`, and the options that are not as a new port has them.
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "state {}", format!("{:?}", self.state).to_lowercase())?;
+        write!(f, "state {}{}", format!("{:?}", self.state).to_lowercase(), self.options())
+    }
+}
+
+impl Port {
+    /// The options that are not as a new port has them, in the words of `bridge link`, each after a space.
+    pub(crate) fn options(&self) -> String {
         let options = [
             ("hairpin", self.hairpin, false),
             ("learning", self.learning, true),
@@ -323,12 +329,8 @@ impl fmt::Display for Port {
             ("locked", self.locked, false),
             ("neigh_suppress", self.neigh_suppress, false),
         ];
-        for (name, on, usual) in options {
-            if on != usual {
-                write!(f, " {name} {}", if on { "on" } else { "off" })?;
-            }
-        }
-        Ok(())
+        let unusual = options.iter().filter(|(_, on, usual)| on != usual);
+        unusual.map(|(name, on, _)| format!(" {name} {}", if *on { "on" } else { "off" })).collect()
     }
 }
 
