@@ -102,7 +102,11 @@ where
     P: Probe,
     M: Fn(<P::Output as Seen>::As<'_>) -> bool,
 {
-    check(probe, pattern, within, matches).unwrap_or_else(|failure| failure.raise())
+    // No closure, which would hide the caller's place.
+    match check(probe, pattern, within, matches) {
+        Ok(seen) => seen,
+        Err(failure) => failure.raise(),
+    }
 }
 
 /// Looks until `matches`: what [`expect!`](crate::expect!) does, with the failure as a value.

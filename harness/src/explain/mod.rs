@@ -4,7 +4,7 @@
 //! its answer's: routes as the kernel says, neighbours, wires, bridges, filters. What was seen says how far the
 //! packet came; the state of the hop where it was not seen any more says why.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use self::{
     scene::Scene,
@@ -12,7 +12,7 @@ use self::{
     walk::{Stop, Walk},
 };
 use crate::{
-    Journey, Namespace, Result,
+    Carries, Deadline, Journey, Namespace, Outcome, Probe, Result,
     state::{Link, State},
 };
 
@@ -31,15 +31,36 @@ pub struct Explanation {
     pub way: String,
 }
 
-/// Explains what becomes of the journey's packet. `look` sends it, or one like it.
+/// Explains what becomes of the journey's packet. `look` sends one like it; an echo request is sent here, so that
+/// probes which only read can be explained too.
 pub fn explain(journey: &Journey, look: impl FnOnce()) -> Result<Explanation> {
     let start: Vec<Namespace> = std::iter::once(&journey.from).chain(&journey.to.namespace).cloned().collect();
     let before = Scene::around(&start)?;
     let near: Vec<usize> = start.iter().filter_map(|namespace| before.place_of(namespace)).collect();
-    let trace = Trace::of(&before, &near, look)?;
+    let send = || match journey.carries {
+        Carries::Echo => drop(echo(journey)),
+        Carries::Tcp(_) | Carries::Udp(_) => look(),
+    };
+    let trace = Trace::of(&before, &near, send)?;
     // Neighbours and FDB entries are as the look has left them.
     let scene = Scene::around(&start)?;
     walked(&scene, Some(&trace), journey)
+}
+
+/// The journey's packet as a ping. Where it cannot even be sent, the walk tells why.
+fn echo(journey: &Journey) -> Result<Outcome> {
+    let mut ping = journey.from.ping(&journey.to);
+    if let Some(device) = &journey.device {
+        ping = ping.from_device(device);
+    }
+    if let Some(source) = journey.source {
+        ping = ping.source(source);
+    }
+    if let Some(whole) = journey.whole {
+        let headers = if journey.to.address.is_ipv4() { 28 } else { 48 };
+        ping = ping.size(whole.saturating_sub(headers)).dont_fragment();
+    }
+    ping.look(Deadline::after(Duration::from_secs(5)))
 }
 
 fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Explanation> {

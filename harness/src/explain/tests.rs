@@ -6,7 +6,9 @@ use super::*;
 use crate::{
     Deadline, Lab, Mac, Node, Probe, addr,
     link::{self, PortFlag},
-    neigh, topology,
+    neigh,
+    state::Vlan,
+    topology,
 };
 
 /// The cause that is found for a probe that fails.
@@ -245,4 +247,88 @@ fn old_neighbour_entry() {
     let gone = Mac([2, 0, 0, 0, 0xde, 0xad]);
     one.apply(neigh::set_permanent(one.index(one.device()).unwrap(), two.address(), gone)).unwrap();
     says(&one, &two, &["netns1", "02:00:00:00:de:ad", "PERMANENT", "veth2-1 in netns2 has"]);
+}
+
+/// STP listens and learns before it lets frames pass.
+#[test]
+fn spanning_tree_waits() {
+    use rtnetlink::packet_route::link::{BridgeStpState, InfoBridge};
+    let (_lab, host, one, two) = lab("pair");
+    host.apply(link::set_down("veth2-0")).unwrap();
+    let bridge = host.index("br0").unwrap();
+    host.apply(link::set_bridge("br0", bridge, InfoBridge::StpState(BridgeStpState::KernelStp))).unwrap();
+    host.apply(link::set_up("veth2-0")).unwrap();
+    says(&one, &two, &["veth2-0 in host", "forwards nothing", "br0 runs STP"]);
+}
+
+/// The bridge as it would be with VLAN filtering, which not every kernel has.
+#[test]
+fn another_vlan() {
+    let (_lab, host, one, two) = lab("pair");
+    let journey = one.ping(&two).journey().unwrap();
+    let mut scene = Scene::around(&[Namespace::clone(&one), Namespace::clone(&two)]).unwrap();
+    let place = scene.place_of(&host).unwrap();
+    for link in &mut scene.places[place].links {
+        link.bridge.iter_mut().for_each(|bridge| bridge.vlan_filtering = true);
+        let vid = if link.name == "veth1-0" { 10 } else { 20 };
+        link.vlans = vec![Vlan { vid, pvid: true, untagged: true }];
+    }
+    let cause = walked(&scene, None, &journey).unwrap().cause.unwrap();
+    assert_eq!(cause, "what comes in by veth1-0 belongs to VLAN 10 of br0 in host, and veth2-0 does not");
+}
+
+#[test]
+fn forwarding_off_v6() {
+    let (lab, host, one, _two) = lab("gateway-v6");
+    host.set_sysctl("net.ipv6.conf.all.forwarding", "0").unwrap();
+    let outside = lab.outside();
+    tells(&one.ping(outside.at(outside.v6().unwrap())), &["host does not forward IPv6", "br0"]);
+}
+
+#[test]
+fn no_route_v6() {
+    let (lab, _host, one, _two) = lab("gateway-v6");
+    let all = topology::Destination::Prefix("::/0".parse().unwrap());
+    one.delete_route(&topology::Route { to: all, via: None, dev: None }).unwrap();
+    let outside = lab.outside();
+    tells(&one.ping(outside.at(outside.v6().unwrap())), &["netns1 has no route to 2001:db8:0:2::1"]);
+}
+
+#[test]
+fn host_without_an_address() {
+    let (_lab, host, one, _two) = lab("pair");
+    host.add_route(&topology::Route {
+        to: topology::Destination::Prefix("10.20.30.0/24".parse().unwrap()),
+        via: None,
+        dev: Some("br0".into()),
+    })
+    .unwrap();
+    says(&host, &one, &["host has no IPv4 address to send from", "0.0.0.0"]);
+}
+
+/// The host itself is asked for the published port, and passes it on to nobody; in netns1 nobody listens.
+#[test]
+fn published_to_nobody() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    let at = host.at(ip("192.0.2.2"));
+    tells(&lab.outside().tcp_to((&at, 8080)), &["TCP port 8080 of host is passed on to nobody", "no destination NAT"]);
+    tells(&host.tcp_to((&one, 80)), &["nothing listens on TCP port 80 in netns1"]);
+    tells(&host.udp_to((&one, 53)), &["nothing listens on UDP port 53 in netns1"]);
+}
+
+#[test]
+fn the_same_address_twice() {
+    let (_lab, host, one, two) = lab("gateway-one-subnet");
+    let net = format!("{}/16", two.address()).parse().unwrap();
+    two.apply(link::set_down("veth2-1")).unwrap();
+    one.apply(addr::add(one.index("veth1-1").unwrap(), net)).unwrap();
+    says(&host, &two, &["10.20.20.41 is an address of netns1 too", "netns2"]);
+}
+
+#[test]
+fn bound_to_a_port() {
+    let (_lab, host, one, _two) = lab("port-address");
+    let port = host.index("veth1-0").unwrap();
+    host.apply(neigh::set_permanent(port, one.address(), one.mac())).unwrap();
+    tells(&host.ping(&one).from_device("veth1-0"), &["comes back by br0", "bound to veth1-0 does not hear it"]);
 }

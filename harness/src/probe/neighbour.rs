@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 
-use super::{Probe, Seen, Watch};
+use super::{Carries, Journey, Probe, Seen, Watch};
 use crate::{Deadline, Mac, Namespace, Result, Target, link::name_of, watch::Group};
 
 impl Namespace {
@@ -163,6 +163,13 @@ impl Probe for OneNeighbour {
     fn concerned(&self) -> Vec<Namespace> {
         [&self.namespace].into_iter().chain(&self.target.namespace).cloned().collect()
     }
+
+    /// Who does not become known as a neighbour is looked for where a packet for it would go.
+    fn journey(&self) -> Option<Journey> {
+        let namespace = self.target.namespace.as_ref()?;
+        let elsewhere = !namespace.is_same(&self.namespace).unwrap_or(true);
+        elsewhere.then(|| Journey::new(&self.namespace, &self.target, Carries::Echo))
+    }
 }
 
 impl Probe for NeighbourMac {
@@ -182,6 +189,10 @@ impl Probe for NeighbourMac {
 
     fn concerned(&self) -> Vec<Namespace> {
         self.0.concerned()
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        self.0.journey()
     }
 }
 
