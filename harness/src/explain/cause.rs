@@ -198,7 +198,7 @@ impl Walk<'_> {
         }
     }
 
-    fn neighbour_missing(&self, out: Spot, hop: IpAddr) -> bool {
+    pub fn neighbour_missing(&self, out: Spot, hop: IpAddr) -> bool {
         let known = self.scene.places[out.place].neighbour(hop, self.scene.dev(out));
         !known.is_some_and(|neighbour| neighbour.is_usable())
     }
@@ -279,11 +279,6 @@ impl Walk<'_> {
         } else {
             format!("nothing listens on {protocol} port {port} in {name}")
         }))
-    }
-
-    /// Whom to suspect where the state tells nothing.
-    pub fn suspect(&self, place: usize, _packet: &Travelling) -> String {
-        format!("a firewall rule in {}, most likely", self.scene.name(place))
     }
 }
 

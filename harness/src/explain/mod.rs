@@ -17,6 +17,8 @@ use crate::{
 };
 
 mod cause;
+mod filter;
+mod lost;
 mod scene;
 mod trace;
 mod walk;
@@ -76,6 +78,8 @@ fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Exp
 fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
     let start = walk.scene.place_of(&walk.journey.from).unwrap_or(0);
     let there = walk.leg(start, walk.packet())?;
+    let dropped = walk.not_let_in(&there)?;
+    walk::stop(dropped.map(|cause| format!("the packet gets there, but {cause}")))?;
     walk::stop(walk.keeps_silent(there.place, &there.packet)?)?;
     let wanted = walk.journey.to.namespace.as_ref().and_then(|namespace| walk.scene.place_of(namespace));
     if walk.published.is_empty() && wanted.is_some_and(|wanted| wanted != there.place) {
@@ -85,6 +89,7 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
             there.packet.to
         )));
     }
+    walk.arrived = Some(there.clone());
     let Some(to) = there.packet.from else { return Ok(()) };
     let answer = Travelling { from: Some(there.packet.to), to, answer: true, ..there.packet };
     let back = walk.leg(there.place, answer).map_err(|stop| match stop {
@@ -92,12 +97,14 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
         error => error,
     })?;
     let by = back.by.map(|spot| walk.scene.dev(spot).to_owned());
-    match (&walk.journey.device, by) {
-        (Some(bound), Some(by)) if *bound != by => walk::stop(Some(format!(
-            "the answer comes back by {by}, and a socket that is bound to {bound} does not hear it"
-        ))),
-        _ => Ok(()),
+    if let (Some(bound), Some(by)) = (&walk.journey.device, by)
+        && *bound != by
+    {
+        let deaf = format!("the answer comes back by {by}, and a socket that is bound to {bound} does not hear it");
+        return walk::stop(Some(deaf));
     }
+    let dropped = walk.dropped_on_arrival(&back)?;
+    walk::stop(dropped.map(|cause| format!("the answer comes back, but {cause}")))
 }
 
 impl fmt::Display for Explanation {
@@ -111,6 +118,11 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// The namespace's firewall rules as `nft list ruleset` prints them; none as long as nothing here reads them.
+fn rules_of(_namespace: &Namespace) -> Result<String> {
+    Ok(String::new())
 }
 
 /// The state of the namespaces that a failure concerns, and of the routers and bridges between them.

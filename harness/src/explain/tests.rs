@@ -24,19 +24,19 @@ fn explanation(probe: &impl Probe) -> Explanation {
 
 /// The cause that is found for a ping, in which all these words are.
 #[track_caller]
-fn says(from: &Node, to: &Node, words: &[&str]) {
+pub(super) fn says(from: &Node, to: &Node, words: &[&str]) {
     tells(&from.ping(to), words);
 }
 
 #[track_caller]
-fn tells(probe: &impl Probe, words: &[&str]) {
+pub(super) fn tells(probe: &impl Probe, words: &[&str]) {
     let cause = cause(probe);
     for part in words {
         assert!(cause.contains(part), "`{part}` is not in: {cause}");
     }
 }
 
-fn lab(name: &str) -> (Lab, Node, Node, Node) {
+pub(super) fn lab(name: &str) -> (Lab, Node, Node, Node) {
     let lab = Lab::of(name).unwrap();
     let (host, one, two) = (lab.host().clone(), lab.node("netns1").clone(), lab.node("netns2").clone());
     (lab, host, one, two)

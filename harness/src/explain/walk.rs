@@ -44,6 +44,8 @@ pub(super) struct Walk<'a> {
     pub forwarded: Vec<Forwarded>,
     /// The places where the packet's destination was changed.
     pub published: Vec<usize>,
+    /// Where the packet got to, once its answer is walked.
+    pub arrived: Option<Arrival>,
 }
 
 /// A router on the way out.
@@ -53,7 +55,19 @@ pub(super) struct Forwarded {
     pub translated: Option<(IpAddr, IpAddr)>,
 }
 
+/// A packet about to leave a place.
+#[derive(Clone, Copy)]
+pub(super) struct Leaving {
+    /// The link that it came in by; none: it starts here.
+    pub by: Option<Spot>,
+    /// The link that it is to leave by.
+    pub out: Spot,
+    /// The next hop.
+    pub hop: IpAddr,
+}
+
 /// Where a packet got to.
+#[derive(Clone)]
 pub(super) struct Arrival {
     pub place: usize,
     /// The link that it came in by; none: it never left the namespace.
@@ -64,7 +78,7 @@ pub(super) struct Arrival {
 impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scene, trace, journey, passed, forwarded, published }
+        Self { scene, trace, journey, passed, forwarded, published, arrived: None }
     }
 
     /// The packet of the journey, at its start.
@@ -91,7 +105,7 @@ impl<'a> Walk<'a> {
                 None => self.route_out(place, &mut packet)?,
                 Some(spot) => self.route_on(spot, &packet)?,
             };
-            let there = self.cross(out, hop, by.is_some(), &mut packet)?;
+            let there = self.cross(Leaving { by, out, hop }, &mut packet)?;
             (place, by) = (there.place, Some(there));
         }
         Err(Stop::Cause(format!("the packet for {} goes in a circle: {}", packet.to, self.scene.say_way(&self.passed))))
@@ -197,7 +211,8 @@ impl<'a> Walk<'a> {
     }
 
     /// From a device to the next hop's.
-    fn cross(&mut self, out: Spot, hop: IpAddr, forwards: bool, packet: &mut Travelling) -> Step<Spot> {
+    fn cross(&mut self, leaving: Leaving, packet: &mut Travelling) -> Step<Spot> {
+        let Leaving { by, out, hop } = leaving;
         let ways = self.scene.ways(out);
         let has_it = |way: &&Way| self.scene.places[way.end().place].address(hop).is_some();
         let mut owners: Vec<&Way> = ways.iter().filter(has_it).collect();
@@ -208,7 +223,7 @@ impl<'a> Walk<'a> {
             let on_it = self.scene.places[end.place].address(hop).is_some_and(|own| own.dev == self.scene.dev(end));
             (!on_it, wanted != Some(end.place))
         });
-        self.notice_source(out, forwards, packet);
+        self.notice_source(out, by.is_some(), packet);
         let seen = |way: &&&Way| self.trace.is_some_and(|trace| trace.taken(way.end(), packet));
         let passed = owners.iter().find(seen).copied();
         let way = match (passed, owners.first()) {
@@ -216,9 +231,9 @@ impl<'a> Walk<'a> {
             (None, first) => {
                 let first = first.copied();
                 stop(self.why_not(out, hop, first, &ways, packet)?)?;
-                let Some(way) = first else { return Err(Stop::Cause(self.vanished(out, None, packet))) };
+                let Some(way) = first else { return Err(Stop::Cause(self.vanished(leaving, None, packet)?)) };
                 if self.trace.is_some_and(|trace| trace.heard(way.end())) {
-                    return Err(Stop::Cause(self.vanished(out, Some(way), packet)));
+                    return Err(Stop::Cause(self.vanished(leaving, Some(way), packet)?));
                 }
                 way
             }
@@ -251,20 +266,5 @@ impl<'a> Walk<'a> {
         };
         let last = way.0.iter().rposition(|spot| trace.find(*spot, carries).is_some());
         last.map_or(0, |last| last + 1)
-    }
-
-    /// The packet was not seen where it should have come, and nothing in the state says why.
-    fn vanished(&self, out: Spot, way: Option<&Way>, packet: &Travelling) -> String {
-        let (what, start) = (if packet.answer { "the answer" } else { "the packet" }, self.scene.say(out));
-        let left = self.trace.is_some_and(|trace| trace.first(out, true, packet).is_some());
-        let suspect = self.suspect(out.place, packet);
-        let Some(way) = way else { return format!("{what} leaves by {start}, and nobody is there to take it") };
-        if !left {
-            return format!("{what} does not leave by {start}, though the route leads there: {suspect}");
-        }
-        let last = self.seen_up_to(way, packet.to, packet).saturating_sub(1);
-        let (last, next) = (way.0[last], way.0.get(last + 1).copied().unwrap_or_else(|| way.end()));
-        let suspect = self.suspect(last.place, packet);
-        format!("{what} is last seen at {}, and not at {}: {suspect}", self.scene.say(last), self.scene.say(next))
     }
 }

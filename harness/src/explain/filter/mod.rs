@@ -1,0 +1,237 @@
+//! What firewall rules, as `nft list ruleset` prints them, do to one packet.
+//!
+//! Only what is certain is told: an expression that is not known here makes a rule one that may match.
+
+use std::net::IpAddr;
+
+use self::words::matches;
+use crate::{Carries, Namespace, Result};
+
+mod words;
+
+/// Where a packet passes the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    Input,
+    Forward,
+    Output,
+}
+
+/// A packet at a hook.
+#[derive(Clone, Debug)]
+pub(super) struct Passing {
+    pub hook: Hook,
+    /// It is seen by the rules of the `bridge` family, not by those of the IP families.
+    pub bridged: bool,
+    pub iif: Option<String>,
+    pub oif: Option<String>,
+    pub from: Option<IpAddr>,
+    pub to: IpAddr,
+    pub carries: Carries,
+    /// It belongs to a connection of which the other side has heard.
+    pub answer: bool,
+    /// Its destination was translated.
+    pub translated: bool,
+}
+
+/// What the rules do to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Passes,
+    /// This rule, or policy, of this chain drops it.
+    Drops {
+        chain: String,
+        rule: String,
+    },
+    /// This rule may.
+    MayDrop {
+        chain: String,
+        rule: String,
+    },
+}
+
+/// The chains of a ruleset.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ruleset(Vec<Chain>);
+
+#[derive(Clone, Debug, Default)]
+struct Chain {
+    family: String,
+    table: String,
+    name: String,
+    /// `forward`, of a base chain of type `filter`.
+    hook: Option<String>,
+    priority: i32,
+    drops: bool,
+    rules: Vec<String>,
+}
+
+/// Whether a rule's expressions hold for the packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Match {
+    Yes,
+    No,
+    Perhaps,
+}
+
+/// What is not certain.
+struct Doubt {
+    /// A rule that may drop the packet.
+    perhaps: Verdict,
+    /// A rule that may accept it, before others drop it.
+    accepted: bool,
+}
+
+/// How a chain ends for the packet.
+enum End {
+    Accept,
+    Return,
+    Drop(Verdict),
+}
+
+impl Ruleset {
+    /// The namespace's.
+    pub fn of(namespace: &Namespace) -> Result<Self> {
+        super::rules_of(namespace).map(|text| Self::parse(&text))
+    }
+
+    /// Reads what `nft list ruleset` prints.
+    pub fn parse(text: &str) -> Self {
+        let (mut chains, mut table, mut chain) = (Vec::new(), (String::new(), String::new()), None::<Chain>);
+        let mut skipped = 0_usize;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match (words.as_slice(), &mut chain) {
+                _ if skipped > 0 => {
+                    skipped = (skipped + line.matches('{').count()).saturating_sub(line.matches('}').count())
+                }
+                (["table", family, name, ..], _) => table = ((*family).into(), (*name).into()),
+                (["chain", name, ..], _) => {
+                    let (family, table) = table.clone();
+                    chain = Some(Chain { family, table, name: (*name).into(), ..Chain::default() });
+                }
+                (["}", ..], chain) => chains.extend(chain.take()),
+                (["type", kind, "hook", hook, ..], Some(chain)) => chain.base(kind, hook, line),
+                (_, Some(chain)) => chain.rules.push(line.into()),
+                (_, None) if line.ends_with('{') => skipped = 1,
+                _ => {}
+            }
+        }
+        chains.sort_by_key(|chain: &Chain| chain.priority);
+        Self(chains)
+    }
+
+    /// What becomes of the packet.
+    pub fn verdict(&self, packet: &Passing) -> Verdict {
+        let mut doubt = Doubt { perhaps: Verdict::Passes, accepted: false };
+        let hook = match packet.hook {
+            Hook::Input => "input",
+            Hook::Forward => "forward",
+            Hook::Output => "output",
+        };
+        for chain in self.0.iter().filter(|chain| chain.hook.as_deref() == Some(hook) && chain.sees(packet)) {
+            doubt.accepted = false;
+            match self.run(chain, packet, 0, &mut doubt) {
+                End::Drop(verdict) if !doubt.accepted => return verdict,
+                End::Return if chain.drops && !doubt.accepted => {
+                    return Verdict::Drops { chain: chain.title(), rule: "policy drop".into() };
+                }
+                End::Drop(Verdict::Drops { chain, rule }) => doubt.perhaps = Verdict::MayDrop { chain, rule },
+                End::Return if chain.drops => {
+                    doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: "policy drop".into() };
+                }
+                End::Drop(_) | End::Return | End::Accept => {}
+            }
+        }
+        doubt.perhaps
+    }
+
+    fn run(&self, chain: &Chain, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
+        const DEEPEST: usize = 16;
+        for rule in &chain.rules {
+            let matches = matches(rule, packet);
+            if matches == Match::No {
+                continue;
+            }
+            let words: Vec<&str> = rule.split_whitespace().collect();
+            let named = || Verdict::Drops { chain: chain.title(), rule: rule.clone() };
+            match words.as_slice() {
+                _ if words.contains(&"drop") || words.contains(&"reject") => {
+                    if matches == Match::Yes {
+                        return End::Drop(named());
+                    }
+                    if doubt.perhaps == Verdict::Passes {
+                        doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: rule.clone() };
+                    }
+                }
+                // A jump may lead to an `accept` too.
+                _ if matches == Match::Perhaps => {
+                    doubt.accepted |= ["accept", "jump", "goto"].iter().any(|verdict| words.contains(verdict));
+                }
+                [.., "accept"] => return End::Accept,
+                [.., "return"] => return End::Return,
+                [.., jump @ ("jump" | "goto"), to] if depth < DEEPEST => {
+                    let target = self.0.iter().find(|other| other.is_beside(chain) && other.name == *to);
+                    match target.map(|target| self.run(target, packet, depth + 1, doubt)) {
+                        Some(End::Return) if *jump == "goto" => return End::Return,
+                        Some(End::Return) | None => {}
+                        Some(end) => return end,
+                    }
+                }
+                _ => {}
+            }
+        }
+        End::Return
+    }
+}
+
+impl Chain {
+    fn base(&mut self, kind: &str, hook: &str, line: &str) {
+        self.hook = (kind == "filter").then(|| hook.to_owned());
+        let rest = line.split_once("priority ").map_or("", |(_, rest)| rest);
+        self.priority = priority(rest.split(';').next().unwrap_or_default());
+        self.drops = line.contains("policy drop");
+    }
+
+    fn is_beside(&self, other: &Self) -> bool {
+        (&self.family, &self.table) == (&other.family, &other.table)
+    }
+
+    /// `inet netproof forward`
+    fn title(&self) -> String {
+        format!("{} {} {}", self.family, self.table, self.name)
+    }
+
+    fn sees(&self, packet: &Passing) -> bool {
+        match self.family.as_str() {
+            "bridge" => packet.bridged,
+            "ip" => !packet.bridged && packet.to.is_ipv4(),
+            "ip6" => !packet.bridged && packet.to.is_ipv6(),
+            "inet" => !packet.bridged,
+            _ => false,
+        }
+    }
+}
+
+/// `filter - 1`, `-100`, `dstnat`
+fn priority(text: &str) -> i32 {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let named = |name: &str| match name {
+        "raw" => -300,
+        "mangle" => -150,
+        "dstnat" => -100,
+        "security" => 50,
+        "srcnat" => 100,
+        other => other.parse().unwrap_or(0),
+    };
+    let number = |text: &str| text.parse::<i32>().unwrap_or(0);
+    match words.as_slice() {
+        [name, "+", more] => named(name) + number(more),
+        [name, "-", less] => named(name) - number(less),
+        [name, ..] => named(name),
+        [] => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
