@@ -332,3 +332,29 @@ fn bound_to_a_port() {
     host.apply(neigh::set_permanent(port, one.address(), one.mac())).unwrap();
     tells(&host.ping(&one).from_device("veth1-0"), &["comes back by br0", "bound to veth1-0 does not hear it"]);
 }
+
+/// Where a ping is answered nothing is blamed, in any direction.
+#[test]
+fn a_healthy_lab_has_no_cause() {
+    for name in
+        ["veth", "pair", "host-route", "gateway-two-subnets", "gateway-v6", "two-networks", "direct", "mesh", "mtu"]
+    {
+        let lab = Lab::of(name).unwrap();
+        let ends = lab.all();
+        for (from, to) in ends.iter().flat_map(|from| ends.iter().map(move |to| (from, to))) {
+            for address in to.addresses().list().unwrap().iter().map(|own| own.address.addr()) {
+                healthy(name, from, to, address);
+            }
+        }
+    }
+}
+
+fn healthy(topology: &str, from: &Node, to: &Node, address: IpAddr) {
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    let ping = from.ping(to.at(address));
+    if address.is_loopback() || link_local || !ping.look(Deadline::after(Duration::from_secs(5))).unwrap().answered() {
+        return;
+    }
+    let told = explanation(&ping);
+    assert!(told.cause.is_none(), "{topology}: {}: {told}", ping.describe());
+}

@@ -91,7 +91,7 @@ impl<'a> Walk<'a> {
     pub fn leg(&mut self, start: usize, mut packet: Travelling) -> Step<Arrival> {
         let (mut place, mut by) = (start, None);
         for _ in 0..HOPS {
-            self.translate(place, by, &mut packet);
+            self.translate(place, by, &mut packet)?;
             if let Some(spot) = by {
                 stop(self.refused(spot, &packet)?)?;
             }
@@ -121,19 +121,23 @@ impl<'a> Walk<'a> {
         Some(format!("{} in {name} is down, so {name} does not reach its own addresses (`ip link set lo up`)", lo.name))
     }
 
-    /// What NAT does with the packet where it has come in: as recorded on the way out, or as was seen.
-    fn translate(&mut self, place: usize, by: Option<Spot>, packet: &mut Travelling) {
+    /// What NAT does with the packet where it has come in: as recorded on the way out, as was seen, or as
+    /// its rules say.
+    fn translate(&mut self, place: usize, by: Option<Spot>, packet: &mut Travelling) -> Step {
         if packet.answer {
             let undone = self.forwarded.iter().filter(|hop| hop.out.place == place).find_map(|hop| hop.translated);
             if let Some((before, _)) = undone.filter(|(_, after)| *after == packet.to) {
                 packet.to = before;
             }
-        } else if self.is_local(place, packet.to)
-            && let Some((to, carries)) = self.seen_published(place, by, packet)
-        {
-            self.published.push(place);
-            (packet.to, packet.carries) = (to, carries);
+        } else if self.is_local(place, packet.to) {
+            let seen = self.seen_published(place, by, packet);
+            let ruled = if seen.is_none() { self.ruled_destination(place, by, packet)? } else { None };
+            if let Some((to, carries)) = seen.or(ruled) {
+                self.published.push(place);
+                (packet.to, packet.carries) = (to, carries);
+            }
         }
+        Ok(())
     }
 
     /// Whom a frame leaves for that has the packet's source port, but not its destination.

@@ -2,7 +2,7 @@
 //!
 //! Only what is certain is told: an expression that is not known here makes a rule one that may match.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use self::words::matches;
 use crate::{Carries, Namespace, Result};
@@ -12,6 +12,7 @@ mod words;
 /// Where a packet passes the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
+    Prerouting,
     Input,
     Forward,
     Output,
@@ -32,6 +33,8 @@ pub(super) struct Passing {
     pub answer: bool,
     /// Its destination was translated.
     pub translated: bool,
+    /// Its destination is an address of the namespace.
+    pub local: bool,
 }
 
 /// What the rules do to it.
@@ -59,8 +62,10 @@ struct Chain {
     family: String,
     table: String,
     name: String,
-    /// `forward`, of a base chain of type `filter`.
-    hook: Option<String>,
+    /// `filter` or `nat`, of a base chain.
+    kind: String,
+    /// `forward`, of a base chain.
+    hook: String,
     priority: i32,
     drops: bool,
     rules: Vec<String>,
@@ -84,6 +89,7 @@ struct Doubt {
 
 /// How a chain ends for the packet.
 enum End {
+    Translate(IpAddr, Option<u16>),
     Accept,
     Return,
     Drop(Verdict),
@@ -124,12 +130,7 @@ impl Ruleset {
     /// What becomes of the packet.
     pub fn verdict(&self, packet: &Passing) -> Verdict {
         let mut doubt = Doubt { perhaps: Verdict::Passes, accepted: false };
-        let hook = match packet.hook {
-            Hook::Input => "input",
-            Hook::Forward => "forward",
-            Hook::Output => "output",
-        };
-        for chain in self.0.iter().filter(|chain| chain.hook.as_deref() == Some(hook) && chain.sees(packet)) {
+        for chain in self.at("filter", packet) {
             doubt.accepted = false;
             match self.run(chain, packet, 0, &mut doubt) {
                 End::Drop(verdict) if !doubt.accepted => return verdict,
@@ -140,10 +141,30 @@ impl Ruleset {
                 End::Return if chain.drops => {
                     doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: "policy drop".into() };
                 }
-                End::Drop(_) | End::Return | End::Accept => {}
+                End::Drop(_) | End::Return | End::Accept | End::Translate(..) => {}
             }
         }
         doubt.perhaps
+    }
+
+    /// Whom destination NAT sends the packet to, and to which port, where it changes that.
+    pub fn destination(&self, packet: &Passing) -> Option<(IpAddr, Option<u16>)> {
+        let mut doubt = Doubt { perhaps: Verdict::Passes, accepted: false };
+        self.at("nat", packet).find_map(|chain| match self.run(chain, packet, 0, &mut doubt) {
+            End::Translate(to, port) => Some((to, port)),
+            _ => None,
+        })
+    }
+
+    /// The base chains of this kind that see the packet.
+    fn at<'a>(&'a self, kind: &'a str, packet: &'a Passing) -> impl Iterator<Item = &'a Chain> {
+        let hook = match packet.hook {
+            Hook::Prerouting => "prerouting",
+            Hook::Input => "input",
+            Hook::Forward => "forward",
+            Hook::Output => "output",
+        };
+        self.0.iter().filter(move |chain| chain.kind == kind && chain.hook == hook && chain.sees(packet))
     }
 
     fn run(&self, chain: &Chain, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
@@ -168,6 +189,12 @@ impl Ruleset {
                 _ if matches == Match::Perhaps => {
                     doubt.accepted |= ["accept", "jump", "goto"].iter().any(|verdict| words.contains(verdict));
                 }
+                _ if words.contains(&"dnat") && words.contains(&"to") => {
+                    let to = words.iter().skip_while(|word| **word != "to").nth(1);
+                    if let Some((to, port)) = to.and_then(|to| destination(to)) {
+                        return End::Translate(to, port);
+                    }
+                }
                 [.., "accept"] => return End::Accept,
                 [.., "return"] => return End::Return,
                 [.., jump @ ("jump" | "goto"), to] if depth < DEEPEST => {
@@ -187,7 +214,7 @@ impl Ruleset {
 
 impl Chain {
     fn base(&mut self, kind: &str, hook: &str, line: &str) {
-        self.hook = (kind == "filter").then(|| hook.to_owned());
+        (self.kind, self.hook) = (kind.into(), hook.into());
         let rest = line.split_once("priority ").map_or("", |(_, rest)| rest);
         self.priority = priority(rest.split(';').next().unwrap_or_default());
         self.drops = line.contains("policy drop");
@@ -211,6 +238,14 @@ impl Chain {
             _ => false,
         }
     }
+}
+
+/// `10.20.30.41:80`, `[fd00:20::41]:80`, or the address alone.
+fn destination(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(both) = text.parse::<SocketAddr>() {
+        return Some((both.ip(), Some(both.port())));
+    }
+    Some((text.trim_matches(['[', ']']).parse().ok()?, None))
 }
 
 /// `filter - 1`, `-100`, `dstnat`

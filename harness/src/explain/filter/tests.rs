@@ -13,6 +13,7 @@ fn echo() -> Passing {
         carries: Carries::Echo,
         answer: false,
         translated: false,
+        local: false,
     }
 }
 
@@ -65,6 +66,8 @@ fn what_does_not_match_passes() {
     }
     let answer = Passing { answer: true, ..echo() };
     assert_eq!(forward("ct state established,related accept", "drop").verdict(&answer), Verdict::Passes);
+    let translated = Passing { translated: true, ..echo() };
+    assert_eq!(forward("ct status dnat accept", "drop").verdict(&translated), Verdict::Passes);
     assert_eq!(forward("drop", "accept").verdict(&Passing { hook: Hook::Input, ..echo() }), Verdict::Passes);
     let bridge =
         Ruleset::parse("table bridge b {\n chain f {\n type filter hook forward priority 0; policy drop;\n }\n}");
@@ -99,4 +102,25 @@ fn ports() {
 fn priorities() {
     let texts = ["raw", "mangle", "dstnat", "filter - 1", "filter", "filter + 1", "srcnat", "-200"];
     assert_eq!(texts.map(priority), [-300, -150, -100, -1, 0, 1, 100, -200]);
+}
+
+/// Destination NAT tells whom a published port is passed on to.
+#[test]
+fn published_ports() {
+    let nat = |rule: &str| {
+        Ruleset::parse(&format!(
+            "table ip n {{\n chain p {{\n type nat hook prerouting priority dstnat; policy accept;\n {rule}\n }}\n}}"
+        ))
+    };
+    let syn = Passing { hook: Hook::Prerouting, carries: Carries::Tcp(8080), local: true, ..echo() };
+    let to = |rule: &str| nat(rule).destination(&syn);
+    let netns1: IpAddr = "10.20.30.41".parse().unwrap();
+    assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
+    assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
+    assert_eq!(to("tcp dport 8081 dnat to 10.20.30.41:80"), None);
+    assert_eq!(
+        nat("fib daddr type local dnat to 10.20.30.41").destination(&Passing { local: false, ..syn.clone() }),
+        None
+    );
+    assert_eq!(destination("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
 }

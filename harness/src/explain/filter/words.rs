@@ -22,7 +22,8 @@ pub(super) fn matches(rule: &str, packet: &Passing) -> Match {
             "ct" => words.connection(packet),
             "counter" => words.counter(),
             "accept" | "drop" | "return" | "continue" => Match::Yes,
-            "reject" => return all,
+            "fib" => words.local(packet),
+            "reject" | "dnat" | "snat" | "masquerade" => return all,
             "jump" | "goto" | "comment" => {
                 words.next();
                 Match::Yes
@@ -160,6 +161,14 @@ impl<'a> Words<'a> {
                 Match::Perhaps
             }
         }
+    }
+
+    /// `fib daddr type local`
+    fn local(&mut self, packet: &Passing) -> Match {
+        let what = self.next().unwrap_or_default();
+        while !matches!(self.next(), Some("type") | None) {}
+        let found = self.compare(|value| if value == "local" { certain(packet.local) } else { Match::Perhaps });
+        if what == "daddr" { found } else { Match::Perhaps }
     }
 
     /// `counter packets 3 bytes 252`, or `counter` alone.
