@@ -51,6 +51,8 @@ mod ruleset;
 mod runtime;
 mod settle;
 
+pub use ipnet::IpNet;
+
 pub use crate::{
     deadline::{Deadline, set_time_scale, time_scale},
     error::{Error, Result},

@@ -1,0 +1,67 @@
+//! One claim.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stage::Stage;
+
+/// One claim about a network: what is true, how much it matters, who says so, and how it is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// `suite/the-claim-in-words`: it never changes its meaning, and is never used again once given up.
+    pub id: &'static str,
+    /// How much it matters.
+    pub level: Level,
+    /// One sentence that is true of a good network.
+    pub claim: &'static str,
+    /// Who says so: a line of the article, an RFC, a kernel document, an issue.
+    pub source: &'static str,
+    /// What failing means for who uses the network.
+    pub failing: &'static str,
+    /// The topologies that it applies to.
+    pub on: &'static [&'static str],
+    /// What stands when it starts.
+    pub start: Start,
+    /// Tries it.
+    pub run: fn(&mut Stage) -> netproof::Result<()>,
+}
+
+impl Case {
+    /// The suite's name: what stands before the slash.
+    #[must_use]
+    pub fn suite(&self) -> &'static str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+}
+
+/// How much a claim matters, in the words of RFC 2119.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// Good to have.
+    May,
+    /// Left out only for a reason.
+    Should,
+    /// Without it the network is broken.
+    Must,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::May => "MAY",
+            Self::Should => "SHOULD",
+            Self::Must => "MUST",
+        })
+    }
+}
+
+/// What stands when a case starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The topology, built.
+    Built,
+    /// The namespaces, the sysctls and the uplink; the case says when to build.
+    Prepared,
+}

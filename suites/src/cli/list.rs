@@ -1,0 +1,94 @@
+//! `netproof list`
+
+use netproof_suites::{
+    case::Case,
+    suite::{SUITES, Suite},
+};
+
+use super::Ended;
+
+/// What to list, and how
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Suites, cases, or starts of cases' ids; all, for none
+    names: Vec<String>,
+    /// As JSON
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// As Markdown, one page for each suite: what `docs/suites` has
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Ended {
+    let wanted = super::select::items(&args.names)?;
+    let is_wanted = |case: &&Case| wanted.iter().any(|item| item.case.id == case.id);
+    if args.json {
+        let cases: Vec<_> = SUITES.iter().flat_map(|suite| suite.cases).filter(is_wanted).map(json).collect();
+        println!("{}", serde_json::to_string_pretty(&cases)?);
+        return Ok(0);
+    }
+    for suite in SUITES.iter().filter(|suite| suite.cases.iter().any(|case| is_wanted(&case))) {
+        if args.markdown {
+            print!("{}", page(suite));
+            continue;
+        }
+        anstream::println!("{BOLD}{}{BOLD:#}  {}", suite.name, suite.about);
+        for case in suite.cases.iter().filter(is_wanted) {
+            anstream::println!("  {:<6} {}\n         {}", case.level, case.id, case.claim);
+        }
+    }
+    Ok(0)
+}
+
+const BOLD: anstyle::Style = anstyle::Style::new().bold();
+
+fn json(case: &Case) -> serde_json::Value {
+    serde_json::json!({
+        "id": case.id, "level": case.level, "claim": case.claim, "source": case.source,
+        "failing": case.failing, "topologies": case.on,
+    })
+}
+
+/// A suite as a page of Markdown.
+pub(crate) fn page(suite: &Suite) -> String {
+    let mut text = format!("# {}\n\n{}\n", suite.name, suite.about);
+    for case in suite.cases {
+        text += &format!(
+            "\n## `{}`\n{}: {}\n\n- failing means: {}\n- source: {}\n- topologies: {}\n",
+            case.id,
+            case.level,
+            case.claim,
+            case.failing,
+            case.source,
+            case.on.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// The pages under `docs/suites` are what `netproof list --markdown` prints. `UPDATE=1` writes them anew.
+    #[test]
+    fn the_pages_are_fresh() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/suites");
+        let index: String =
+            SUITES.iter().map(|suite| format!("- [{0}]({0}.md): {1}\n", suite.name, suite.about)).collect();
+        let index = format!("# Suites\n\nGenerated from the cases; `netproof explain CASE` tells more.\n\n{index}");
+        let pages = SUITES.iter().map(|suite| (suite.name, page(suite))).chain([("README", index)]);
+        for (name, fresh) in pages {
+            let path = folder.join(format!("{name}.md"));
+            if std::env::var_os("UPDATE").is_some() {
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(&path, &fresh).unwrap();
+            }
+            let stored = fs::read_to_string(&path).unwrap_or_default();
+            assert!(stored == fresh, "{} is stale: UPDATE=1 cargo test -p netproof-suites the_pages", path.display());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+mod compare;
+mod explain;
+mod list;
+mod run;
+mod select;
+
+/// Something the user has to put right: told on standard error, exit status 2.
+#[derive(Debug)]
+pub(crate) struct Wrong(pub String);
+
+/// How a subcommand ends: an exit status, or something that the user has to put right.
+pub(crate) type Ended = Result<u8, Wrong>;
+
+impl<E: std::fmt::Display> From<E> for Wrong {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Grades container-style networking: does it do what it should?
+///
+/// Every case runs in a lab of fresh network namespaces: this machine's own links, routes, rules and sysctls are never
+/// touched. Needs root, or a user who may make user namespaces: `netproof doctor` tells what is missing.
+#[derive(Parser)]
+#[command(name = "netproof", version, after_help = EXIT_STATUS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  nothing that counts failed (what is unsupported is counted and shown)
+  1  a claim that counts failed, or two reports differ for the worse
+  2  wrong usage or input
+  3  this environment cannot run it, or a case ended in an error and none failed";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try cases on implementations
+    Run(run::Args),
+    /// List every case
+    List(list::Args),
+    /// Tell what a case claims, with a picture, its source, and what failing would mean
+    Explain(explain::Args),
+    /// Tell what changed between two reports
+    Compare(compare::Args),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "netproof", &mut std::io::stdout());
+            Ok(0)
+        }
+    };
+    match ended {
+        Ok(status) => ExitCode::from(status),
+        Err(Wrong(message)) => {
+            anstream::eprintln!("{}error:{:#} {message}", RED, RED);
+            ExitCode::from(2)
+        }
+    }
+}
+
+const RED: anstyle::Style = anstyle::Style::new().bold().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red)));
+
+/// A file that a message names.
+pub(crate) fn reading(path: &std::path::Path, error: impl std::fmt::Display) -> Wrong {
+    Wrong(format!("reading {}: {error}", path.display()))
+}

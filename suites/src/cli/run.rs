@@ -1,0 +1,212 @@
+//! `netproof run`
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use netproof::Topology;
+use netproof_suites::{
+    case::Level,
+    deviation::Deviations,
+    report::{Report, Style, tap, text},
+    run::{Item, Options, Outcome, Subject, Verdict, grade},
+    shipped,
+};
+use signal_hook::{consts::TERM_SIGNALS, flag};
+
+use super::{Ended, Wrong, select};
+
+/// What to try, on whom, and how
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Suites, cases, or starts of cases' ids; all, for none
+    #[arg(value_name = "CASE|SUITE")]
+    names: Vec<String>,
+    /// Grade the implementation that this driver attaches (docs/driver-protocol.md); can be given again
+    #[arg(long, value_name = "PATH")]
+    driver: Vec<PathBuf>,
+    /// Grade an implementation that comes with the command: native, article, iproute2; can be given again [default: native]
+    #[arg(long, value_name = "NAME")]
+    implementation: Vec<String>,
+    /// Try the cases that apply on a topology of your own
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
+    /// Write report.json and junit.xml into this folder
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// How to tell what came of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The lowest level whose failures count in the exit status; all are tried and shown
+    #[arg(long, value_enum, default_value_t = AtLeast::Must)]
+    level: AtLeast,
+    /// How many labs stand at once
+    #[arg(long, value_name = "N", default_value_t = default_jobs(), value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// How long one case may take, in seconds
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
+    /// Multiply every deadline, for slow machines
+    #[arg(long, value_name = "X", value_parser = time_scale, env = "NETPROOF_TIME_SCALE")]
+    time_scale: Option<f64>,
+    /// Stop at the first failure that counts
+    #[arg(long)]
+    fail_fast: bool,
+    /// Failures that are known, with their reasons: a file for the implementation that is graded
+    #[arg(long, value_name = "FILE")]
+    deviations: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a reader
+    Text,
+    /// What report.json has
+    Json,
+    /// The Test Anything Protocol
+    Tap,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AtLeast {
+    Must,
+    Should,
+    May,
+}
+
+impl From<AtLeast> for Level {
+    fn from(level: AtLeast) -> Self {
+        match level {
+            AtLeast::Must => Self::Must,
+            AtLeast::Should => Self::Should,
+            AtLeast::May => Self::May,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Ended {
+    if let Some(factor) = args.time_scale {
+        netproof::set_time_scale(factor);
+    }
+    let mut items = select::items(&args.names)?;
+    if let Some(path) = &args.topology {
+        let topology = Topology::from_file(path)?;
+        items = select::on_topology(items, &topology);
+        if items.is_empty() {
+            return Err(Wrong(format!("none of the cases applies to a topology of the shape of `{}`", topology.name)));
+        }
+    }
+    let deviations = args.deviations.as_deref().map(Deviations::read).transpose()?;
+    let subjects = subjects(args)?;
+    let stop = stopped_by_signals()?;
+    let mut report = Report::new();
+    let mut stale = Vec::new();
+    for subject in &subjects {
+        let mut outcomes = with_progress(subject, &items, args, &stop);
+        let known = match &deviations {
+            Some(known) => known.clone(),
+            None => shipped::deviations(&subject.description.name),
+        };
+        known.apply(&mut outcomes);
+        if !stop.load(Ordering::Relaxed) {
+            stale.extend(known.unused(&outcomes).into_iter().map(|known| known.name()));
+        }
+        report.add(subject, outcomes);
+    }
+    tell(args, &report)?;
+    for name in &stale {
+        anstream::eprintln!("the deviations list {name}, which does not fail any more: take the line out");
+    }
+    if let Some(folder) = &args.report {
+        report
+            .write(folder)
+            .map_err(|error| Wrong(format!("writing the report into {}: {error}", folder.display())))?;
+    }
+    let status = report.status(args.level.into());
+    Ok(if status == 0 && !stale.is_empty() { 1 } else { status })
+}
+
+fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
+    let mut subjects: Vec<Subject> = Vec::new();
+    for name in &args.implementation {
+        if subjects.iter().all(|known| known.description.name != *name) {
+            subjects.push(shipped::implementation(name).map_err(Wrong)?);
+        }
+    }
+    for path in &args.driver {
+        let subject = shipped::driver(path).map_err(Wrong)?;
+        if subjects.iter().all(|known| known.driver != subject.driver) {
+            subjects.push(subject);
+        }
+    }
+    if subjects.is_empty() {
+        subjects.push(shipped::native());
+    }
+    Ok(subjects)
+}
+
+/// Tries the items, with a bar on a terminal and a line for each failure as it comes.
+fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &AtomicBool) -> Vec<Outcome> {
+    let bar = if args.format == Format::Text { ProgressBar::new(items.len() as u64) } else { ProgressBar::hidden() };
+    let style = "{spinner} {prefix} {pos}/{len} {wide_msg} {elapsed}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(subject.description.name.clone());
+    let failed = AtomicUsize::new(0);
+    let options = Options {
+        jobs: args.jobs.into(),
+        timeout: Duration::from_secs(args.timeout),
+        fail_fast: args.fail_fast.then(|| args.level.into()),
+    };
+    let outcomes = grade(subject, items, &options, stop, &|outcome| {
+        if matches!(outcome.verdict, Verdict::Fail | Verdict::Error) {
+            let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
+            bar.set_prefix(format!("{} ({failed} failed)", subject.description.name));
+            let (style, word) = (Style::of(outcome.verdict), Style::word(outcome.verdict));
+            if !bar.is_hidden() {
+                bar.suspend(|| anstream::eprintln!("{style}{word}{style:#} {} on {}", outcome.id, outcome.topology));
+            }
+        }
+        bar.set_message(outcome.id.clone());
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    outcomes
+}
+
+fn tell(args: &Args, report: &Report) -> Result<(), Wrong> {
+    match args.format {
+        Format::Text => anstream::print!("{}", text(report)),
+        Format::Json => println!("{}", serde_json::to_string_pretty(report)?),
+        Format::Tap => print!("{}", tap(report)),
+    }
+    Ok(())
+}
+
+/// The first signal ends the run after the cases under way, with a report; a second one ends it at once.
+fn stopped_by_signals() -> Result<Arc<AtomicBool>, Wrong> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
+        flag::register(*signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+fn default_jobs() -> u16 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(processors * 2).unwrap_or(8)
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.1..=1000.0).contains(&factor) => Ok(factor),
+        _ => Err(format!("`{text}` is no factor from 0.1 to 1000")),
+    }
+}

@@ -1,0 +1,92 @@
+//! Which cases a user means.
+
+use netproof::Topology;
+use netproof_suites::{
+    run::{Item, all_items},
+    suite::{SUITES, all_cases},
+};
+
+use super::Wrong;
+
+/// The items whose ids start with one of `names`, whole words: a suite, a case, or the start of one. All, for none.
+pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
+    for name in names {
+        if !all_cases().any(|case| means(name, case.id)) {
+            return Err(Wrong(format!("no suite or case is called `{name}`; did you mean `{}`?", nearest(name))));
+        }
+    }
+    let wanted = |item: &Item| names.is_empty() || names.iter().any(|name| means(name, item.case.id));
+    Ok(all_items().into_iter().filter(wanted).collect())
+}
+
+/// The items on a user's own topology: those of the cases that apply to a shipped topology of its shape.
+pub(crate) fn on_topology(items: Vec<Item>, topology: &Topology) -> Vec<Item> {
+    let mut found: Vec<Item> = Vec::new();
+    for item in items {
+        if shape(&item.topology) == shape(topology) && found.iter().all(|known| known.case.id != item.case.id) {
+            found.push(Item { case: item.case, topology: topology.clone() });
+        }
+    }
+    found
+}
+
+/// What decides which cases apply: not names, addresses or numbers, but what there is.
+fn shape(topology: &Topology) -> Vec<usize> {
+    let v6 = |nets: &[netproof::IpNet]| nets.iter().any(|net| net.addr().is_ipv6());
+    let interfaces = || topology.nodes.iter().flat_map(|node| &node.interfaces);
+    let of_bridges = |flag: fn(&netproof::topology::Bridge) -> bool| usize::from(topology.bridges.iter().any(flag));
+    vec![
+        topology.bridges.len().min(2),
+        topology
+            .bridges
+            .iter()
+            .map(|bridge| bridge.addresses.iter().filter(|net| net.addr().is_ipv4()).count())
+            .max()
+            .unwrap_or(0),
+        usize::from(topology.bridges.iter().any(|bridge| v6(&bridge.addresses))),
+        usize::from(interfaces().any(|interface| !interface.port_addresses.is_empty())),
+        usize::from(interfaces().any(|interface| interface.peer.is_some())),
+        usize::from(topology.host.uplink.is_some()),
+        usize::from(!topology.host.routes.is_empty()),
+        usize::from(topology.host.forwarding),
+        usize::from(!topology.nat.masquerade.is_empty()),
+        usize::from(topology.nat.publish.iter().any(|publish| publish.host_address.is_none())),
+        usize::from(topology.nat.publish.iter().any(|publish| publish.host_address.is_some())),
+        usize::from(!topology.dns.upstream.is_empty()),
+        of_bridges(|bridge| bridge.isolate_ports),
+        of_bridges(|bridge| bridge.isolated),
+        of_bridges(|bridge| bridge.internal),
+        of_bridges(|bridge| bridge.hairpin),
+        of_bridges(|bridge| bridge.vlan_filtering),
+        of_bridges(|bridge| bridge.anti_spoof),
+        usize::from(topology.bridges.iter().any(|bridge| bridge.mtu.is_some())),
+    ]
+}
+
+/// `pair` and `pair/peers` mean `pair/peers-reach-each-other`; `pa` does not.
+pub(crate) fn means(name: &str, id: &str) -> bool {
+    let name = name.trim_end_matches('/');
+    id.strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || (name.contains('/') && rest.starts_with('-')))
+}
+
+/// The suite's name or case's id that has most in common with `name`.
+pub(crate) fn nearest(name: &str) -> &'static str {
+    let names = SUITES.iter().map(|suite| suite.name).chain(all_cases().map(|case| case.id));
+    let likeness = |known: &&str| (similar::TextDiff::from_chars(*known, name).ratio() * 1000.0) as u32;
+    names.max_by_key(likeness).unwrap_or("pair")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names are whole words of ids.
+    #[test]
+    fn names_are_whole_words() {
+        assert!(means("pair", "pair/peers-reach-each-other"));
+        assert!(means("pair/peers", "pair/peers-reach-each-other"));
+        assert!(!means("pa", "pair/peers-reach-each-other"));
+        assert!(!means("pair/peer", "pair/peers-reach-each-other"));
+    }
+}

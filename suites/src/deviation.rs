@@ -1,0 +1,102 @@
+//! Failures that are known, with their reasons: lists that only shrink.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::run::{Outcome, Verdict};
+
+/// What an implementation is known to fail.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deviations {
+    /// The failures.
+    #[serde(default)]
+    pub known: Vec<Known>,
+}
+
+/// One known failure.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// The case's id.
+    pub case: String,
+    /// The topology; none: every one on which the case is tried.
+    pub topology: Option<String>,
+    /// Why it fails.
+    pub reason: String,
+    /// Where it is reported.
+    pub link: Option<String>,
+}
+
+impl Deviations {
+    /// Reads a file. `source` is what messages call it.
+    pub fn parse(source: &str, text: &str) -> Result<Self, String> {
+        let deviations: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            format!("{source}:{line}: {}", error.message().trim_end())
+        })?;
+        for (place, known) in deviations.known.iter().enumerate() {
+            if crate::suite::all_cases().all(|case| case.id != known.case) {
+                return Err(format!("{source}: no case has the id `{}`", known.case));
+            }
+            let twice = |other: &Known| {
+                other.case == known.case
+                    && (other.topology == known.topology || other.topology.is_none() || known.topology.is_none())
+            };
+            if deviations.known[..place].iter().any(twice) {
+                return Err(format!("{source}: {} is listed twice", known.name()));
+            }
+            if known.reason.trim().is_empty() {
+                return Err(format!("{source}: {} has no reason", known.name()));
+            }
+        }
+        Ok(deviations)
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("reading deviations {}: {error}", path.display()))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Turns listed failures into `known`.
+    pub fn apply(&self, outcomes: &mut [Outcome]) {
+        for known in &self.known {
+            for outcome in outcomes.iter_mut().filter(|outcome| known.is_about(outcome)) {
+                if outcome.verdict == Verdict::Fail {
+                    outcome.verdict = Verdict::Known;
+                    let link = known.link.as_ref().map(|link| format!(" ({link})")).unwrap_or_default();
+                    outcome.reason = Some(format!("{}{link}", known.reason));
+                }
+            }
+        }
+    }
+
+    /// The lines that nothing used in a run that tried their cases: what they list passes again, so they are to go.
+    #[must_use]
+    pub fn unused<'a>(&'a self, outcomes: &[Outcome]) -> Vec<&'a Known> {
+        let is_unused = |known: &&Known| {
+            let mut tried = outcomes.iter().filter(|outcome| known.is_about(outcome)).peekable();
+            tried.peek().is_some()
+                && tried.all(|outcome| matches!(outcome.verdict, Verdict::Pass | Verdict::Unsupported))
+        };
+        self.known.iter().filter(is_unused).collect()
+    }
+}
+
+impl Known {
+    fn is_about(&self, outcome: &Outcome) -> bool {
+        self.case == outcome.id && self.topology.as_ref().is_none_or(|topology| *topology == outcome.topology)
+    }
+
+    /// The case, and the topology where it is only one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.topology {
+            Some(topology) => format!("{} on {topology}", self.case),
+            None => self.case.clone(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The report for a reader: what failed and why, then a table of counts.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style as Ansi};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+
+use super::{Graded, Report};
+use crate::{
+    run::{Outcome, Verdict},
+    suite::{SUITES, all_cases},
+};
+
+/// Which colours a verdict is shown in.
+pub struct Style;
+
+impl Style {
+    /// The colour of a verdict.
+    #[must_use]
+    pub fn of(verdict: Verdict) -> Ansi {
+        let colour = match verdict {
+            Verdict::Pass => AnsiColor::Green,
+            Verdict::Fail => AnsiColor::Red,
+            Verdict::Error => AnsiColor::Magenta,
+            Verdict::Known | Verdict::Unsupported => AnsiColor::Yellow,
+        };
+        Ansi::new().fg_color(Some(colour.into()))
+    }
+
+    /// A verdict's word.
+    #[must_use]
+    pub fn word(verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "FAIL",
+            Verdict::Known => "known",
+            Verdict::Unsupported => "unsupported",
+            Verdict::Error => "ERROR",
+        }
+    }
+}
+
+/// The report for a reader.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for graded in &report.implementations {
+        for outcome in &graded.cases {
+            if matches!(outcome.verdict, Verdict::Fail | Verdict::Error) {
+                failure(&mut text, graded, outcome);
+            }
+        }
+        unsupported(&mut text, graded);
+    }
+    for graded in &report.implementations {
+        let _ = writeln!(text, "{}", table(graded));
+    }
+    let _ = writeln!(text, "{}", summary(report));
+    text
+}
+
+fn failure(text: &mut String, graded: &Graded, outcome: &Outcome) {
+    let style = Style::of(outcome.verdict);
+    let word = Style::word(outcome.verdict);
+    let _ = writeln!(
+        text,
+        "{style}{word}{style:#} {} on {} ({}, {})",
+        outcome.id, outcome.topology, outcome.level, graded.name
+    );
+    if let Some(case) = all_cases().find(|case| case.id == outcome.id) {
+        let _ = writeln!(text, "  claim: {}\n  source: {}\n  failing: {}", case.claim, case.source, case.failing);
+    }
+    for line in outcome.evidence.as_deref().unwrap_or_default().lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+    text.push('\n');
+}
+
+/// What was not tried, one line for each reason.
+fn unsupported(text: &mut String, graded: &Graded) {
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for outcome in graded.cases.iter().filter(|outcome| outcome.verdict == Verdict::Unsupported) {
+        let reason = outcome.reason.as_deref().unwrap_or_default();
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((reason, 1)),
+        }
+    }
+    for (reason, count) in reasons {
+        let style = Style::of(Verdict::Unsupported);
+        let _ = writeln!(text, "{style}unsupported{style:#} {count} x {}: {reason}", graded.name);
+    }
+}
+
+fn table(graded: &Graded) -> Table {
+    const COLUMNS: [Verdict; 5] = [Verdict::Pass, Verdict::Fail, Verdict::Known, Verdict::Unsupported, Verdict::Error];
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    let heads = [format!("{} {}", graded.name, graded.version)].into_iter();
+    table.set_header(heads.chain(["pass", "fail", "known", "unsupported", "error"].map(ToOwned::to_owned)));
+    for suite in SUITES {
+        let of_suite = |outcome: &&Outcome| outcome.id.split('/').next() == Some(suite.name);
+        if !graded.cases.iter().any(|outcome| of_suite(&outcome)) {
+            continue;
+        }
+        let count = |verdict| graded.cases.iter().filter(of_suite).filter(|outcome| outcome.verdict == verdict).count();
+        let counts = COLUMNS.map(|verdict| match count(verdict) {
+            0 => "-".to_owned(),
+            some => some.to_string(),
+        });
+        table.add_row([suite.name.to_owned()].into_iter().chain(counts));
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+/// One line: `150 pass, 2 fail, 3 unsupported in 12.3 s of labs`.
+fn summary(report: &Report) -> String {
+    let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::Known, Verdict::Unsupported, Verdict::Error];
+    let counts: Vec<String> = verdicts
+        .into_iter()
+        .filter(|verdict| report.count(*verdict) > 0 || *verdict == Verdict::Pass)
+        .map(|verdict| format!("{} {}", report.count(verdict), Style::word(verdict).to_lowercase()))
+        .collect();
+    format!("{} (suite {}, Linux {})", counts.join(", "), report.suite.version, report.kernel)
+}

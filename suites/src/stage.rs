@@ -1,0 +1,194 @@
+//! What a case acts on: a lab, and the verbs of the implementation that builds in it.
+
+use std::{
+    net::IpAddr,
+    ops::{Deref, DerefMut},
+};
+
+use netproof::{Lab, Node, Result, Target, expect::given, protocol::Description};
+
+/// What a case acts on: a lab, and what its implementation says that it can do.
+#[derive(Debug)]
+pub struct Stage {
+    lab: Lab,
+    description: Description,
+}
+
+/// An IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Stage {
+    /// A lab, and what its implementation says of itself.
+    #[must_use]
+    pub fn new(lab: Lab, description: Description) -> Self {
+        Self { lab, description }
+    }
+
+    /// Whether the implementation has this verb; a case about one that it has not is `unsupported`.
+    pub fn needs(&self, verb: &str) -> Result<()> {
+        if self.description.knows(verb) {
+            return Ok(());
+        }
+        Err(netproof::Error::Unsupported(format!("{} has no verb `{verb}`", self.description.name)))
+    }
+
+    /// Forgets what earlier traffic left: neighbours everywhere, and what the bridges have learned.
+    ///
+    /// Without it a cached neighbour entry would hide the very faults that the cases look for.
+    pub fn cold(&self) -> Result<()> {
+        for node in self.lab.all() {
+            node.flush_neighbours()?;
+        }
+        for bridge in &self.topology().bridges {
+            self.host().flush_fdb(&bridge.name)?;
+        }
+        Ok(())
+    }
+
+    /// The IP versions that the nodes have addresses of.
+    #[must_use]
+    pub fn versions(&self) -> Vec<Version> {
+        let v6 = self.nodes().iter().any(|node| node.v6().is_some());
+        let v4 = self.nodes().iter().any(|node| node.v4().is_some());
+        [(v4, Version::V4), (v6, Version::V6)].into_iter().filter_map(|(has, version)| has.then_some(version)).collect()
+    }
+
+    /// Every ordered pair of nodes that share a bridge, or a veth: the neighbours in a ring where there are many.
+    #[must_use]
+    pub fn peers(&self) -> Vec<(Node, Node)> {
+        let nodes = self.nodes();
+        let mut pairs = Vec::new();
+        for (place, one) in nodes.iter().enumerate() {
+            for (other_place, other) in nodes.iter().enumerate() {
+                let near = nodes.len() <= 4 || (place + 1) % nodes.len() == other_place;
+                if place != other_place && near && self.share_a_bridge(one, other) {
+                    pairs.push((one.clone(), other.clone()));
+                }
+            }
+        }
+        pairs
+    }
+
+    fn share_a_bridge(&self, one: &Node, other: &Node) -> bool {
+        one.interfaces().iter().any(|near| {
+            other.interfaces().iter().any(|far| {
+                let same_bridge = near.bridge.is_some() && near.bridge == far.bridge && near.vlan == far.vlan;
+                same_bridge
+                    || near.peer.as_ref().is_some_and(|peer| peer.node == other.name() && peer.interface == far.name)
+            })
+        })
+    }
+
+    /// The bridge that the node's first interface is attached to.
+    ///
+    /// # Panics
+    /// Where it is attached to none.
+    #[must_use]
+    #[track_caller]
+    pub fn bridge_of(&self, node: &Node) -> &str {
+        let bridge = node.interfaces().first().and_then(|first| first.bridge.as_deref());
+        let name = bridge.unwrap_or_else(|| panic!("{} is on no bridge", node.name()));
+        self.topology().bridge(name).map_or_else(|| panic!("{name} is no bridge"), |bridge| bridge.name.as_str())
+    }
+
+    /// An address of `outside` that is not on the uplink's own prefix: what a node reaches by its gateway only.
+    pub fn external(&self, version: Version) -> Target {
+        let outside = self.outside();
+        let address = match version {
+            Version::V4 => outside.v4(),
+            Version::V6 => outside.v6(),
+        };
+        outside.at(address.unwrap_or_else(|| panic!("outside has no {version:?} address")))
+    }
+
+    /// The gateway of a node: the next hop of its default route of this version.
+    #[must_use]
+    pub fn gateway(&self, node: &Node, version: Version) -> Option<IpAddr> {
+        let node = self.topology().node(node.name())?;
+        node.routes.iter().find_map(|route| {
+            let default = matches!(route.to, netproof::topology::Destination::Default);
+            route.via.filter(|via| default && version.has(*via))
+        })
+    }
+
+    /// Tries `code` with `rp_filter` (RFC 3704) off, strict and loose on every device of the host.
+    pub fn with_each_rp_filter(&mut self, mut code: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        for value in ["0", "1", "2"] {
+            self.set_rp_filter(value)?;
+            given(format!("rp_filter={value}"), || code(self))?;
+        }
+        self.set_rp_filter("0")
+    }
+
+    /// Sets `rp_filter` on every device of the host, and on those to come.
+    pub fn set_rp_filter(&self, value: &str) -> Result<()> {
+        let links = self.host().links().list()?;
+        let devices = ["all", "default"].into_iter().chain(links.iter().map(|link| link.name.as_str()));
+        let settings: Vec<(String, &str)> =
+            devices.map(|device| (format!("net.ipv4.conf.{}.rp_filter", device.replace('.', "/")), value)).collect();
+        self.host().set_sysctls(&settings)
+    }
+
+    /// Tries `code` with bridged frames hidden from the firewall, and shown to it.
+    pub fn with_each_brnf(&mut self, mut code: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        for value in ["0", "1"] {
+            self.set_brnf(value)?;
+            given(format!("bridge-nf-call-iptables={value}"), || code(self))?;
+        }
+        self.set_brnf("0")
+    }
+
+    /// Sets `bridge-nf-call-iptables` and `-ip6tables`. A kernel without br_netfilter shows the firewall no bridged frame.
+    pub fn set_brnf(&self, value: &str) -> Result<()> {
+        for name in ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"] {
+            if self.host().sysctl_if_there(name)?.is_some() {
+                self.host().set_sysctl(name, value)?;
+            } else if value == "1" {
+                return Err(netproof::Error::Unsupported("br_netfilter is not loaded: modprobe br_netfilter".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Version {
+    /// Whether the address is of this version.
+    #[must_use]
+    pub fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::V4)
+    }
+
+    /// The node as a target at its first address of this version.
+    ///
+    /// # Panics
+    /// Where it has none.
+    #[must_use]
+    #[track_caller]
+    pub fn of(self, node: &Node) -> Target {
+        let address = match self {
+            Self::V4 => node.v4(),
+            Self::V6 => node.v6(),
+        };
+        node.at(address.unwrap_or_else(|| panic!("{} has no {self:?} address", node.name())))
+    }
+}
+
+impl Deref for Stage {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Lab {
+        &mut self.lab
+    }
+}
