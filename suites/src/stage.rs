@@ -5,7 +5,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use netproof::{Lab, Node, Result, Target, expect::given, protocol::Description};
+use netproof::{Lab, Node, Result, Target, expect::given, protocol::Description, topology::Interface};
 
 /// What a case acts on: a lab, and what its implementation says that it can do.
 #[derive(Debug)]
@@ -61,28 +61,21 @@ impl Stage {
 
     /// Every ordered pair of nodes that share a bridge, or a veth: the neighbours in a ring where there are many.
     #[must_use]
-    pub fn peers(&self) -> Vec<(Node, Node)> {
+    pub fn peers(&self) -> Vec<Pair> {
         let nodes = self.nodes();
         let mut pairs = Vec::new();
-        for (place, one) in nodes.iter().enumerate() {
-            for (other_place, other) in nodes.iter().enumerate() {
+        for (place, from) in nodes.iter().enumerate() {
+            for (other_place, to) in nodes.iter().enumerate() {
                 let near = nodes.len() <= 4 || (place + 1) % nodes.len() == other_place;
-                if place != other_place && near && self.share_a_bridge(one, other) {
-                    pairs.push((one.clone(), other.clone()));
+                if place == other_place || !near {
+                    continue;
+                }
+                if let Some(addresses) = shared(from, to) {
+                    pairs.push(Pair { from: from.clone(), to: to.clone(), addresses });
                 }
             }
         }
         pairs
-    }
-
-    fn share_a_bridge(&self, one: &Node, other: &Node) -> bool {
-        one.interfaces().iter().any(|near| {
-            other.interfaces().iter().any(|far| {
-                let same_bridge = near.bridge.is_some() && near.bridge == far.bridge && near.vlan == far.vlan;
-                same_bridge
-                    || near.peer.as_ref().is_some_and(|peer| peer.node == other.name() && peer.interface == far.name)
-            })
-        })
     }
 
     /// The bridge that the node's first interface is attached to.
@@ -155,6 +148,35 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Two nodes that should reach each other without a router.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// Who speaks first.
+    pub from: Node,
+    /// Who is spoken to.
+    pub to: Node,
+    /// The addresses of the interface of `to` that faces `from`.
+    addresses: Vec<IpAddr>,
+}
+
+impl Pair {
+    /// The far node as a target at each of its addresses that face the near one: one for each IP version.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Target> {
+        self.addresses.iter().map(|address| self.to.at(*address)).collect()
+    }
+}
+
+/// The far node's addresses on the first interface that it shares a bridge, or a veth, with the near node.
+fn shared(from: &Node, to: &Node) -> Option<Vec<IpAddr>> {
+    let joined = |near: &Interface, far: &Interface| {
+        let same_bridge = near.bridge.is_some() && near.bridge == far.bridge && near.vlan == far.vlan;
+        same_bridge || near.peer.as_ref().is_some_and(|peer| peer.node == to.name() && peer.interface == far.name)
+    };
+    let facing = to.interfaces().iter().find(|far| from.interfaces().iter().any(|near| joined(near, far)))?;
+    Some(facing.addresses.iter().map(netproof::IpNet::addr).collect())
 }
 
 impl Version {
