@@ -19,7 +19,8 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 use crate::{
     Error, Namespace, Result,
-    state::{Address, FdbEntry, Link, Neighbour, Route, State},
+    probe::sys,
+    state::{Address, FdbEntry, Link, Neighbour, Route, State, policy},
 };
 
 /// What is in a namespace, as lines of text by kind.
@@ -39,6 +40,8 @@ pub enum Kind {
     Address,
     /// A route.
     Route,
+    /// A policy routing rule.
+    Policy,
     /// A neighbour that was set by hand, or is answered for.
     Neighbour,
     /// An FDB entry that was set by hand, or that is a port's own.
@@ -87,6 +90,8 @@ impl Inventory {
         list(Kind::Route, state.routes.iter().filter(|route| !route.is_own()).map(route_line).collect());
         list(Kind::Neighbour, state.neighbours.iter().filter(|own| was_set(own)).map(ToString::to_string).collect());
         list(Kind::Fdb, state.fdb.iter().filter(|entry| stays(entry)).map(ToString::to_string).collect());
+        list(Kind::Policy, policy::read(namespace)?.iter().map(ToString::to_string).collect());
+        list(Kind::Table, legacy_tables(namespace)?);
         let devices = state.links.iter().map(|link| link.name.clone()).collect();
         Ok(Self { lines, sysctls: sysctls(namespace)?, devices })
     }
@@ -187,6 +192,24 @@ fn stays(entry: &FdbEntry) -> bool {
     !entry.is_learned() && entry.is_unicast()
 }
 
+/// The tables of the old iptables, where this kernel has it and somebody used it, with how many entries they hold.
+///
+/// An empty `filter` has 4: its three chains, and an end.
+fn legacy_tables(namespace: &Namespace) -> Result<Vec<String>> {
+    let read = namespace.run(|| {
+        let mut tables = Vec::new();
+        for (program, names) in [("iptables-legacy", "ip_tables_names"), ("ip6tables-legacy", "ip6_tables_names")] {
+            let Ok(names) = fs::read_to_string(format!("/proc/thread-self/net/{names}")) else { continue };
+            for name in names.lines() {
+                let entries = sys::legacy_entries(name, program == "ip6tables-legacy")?;
+                tables.push(format!("{program} {name}: {entries} entries"));
+            }
+        }
+        Ok(tables)
+    })?;
+    read.map_err(|error: io::Error| Error::kernel("reading iptables", namespace.name(), error))
+}
+
 /// All of `/proc/sys/net` that can be read, by its path below that.
 fn sysctls(namespace: &Namespace) -> Result<BTreeMap<String, String>> {
     let read = namespace.run(|| {
@@ -246,6 +269,7 @@ impl fmt::Display for Kind {
             Self::Link => "link",
             Self::Address => "address",
             Self::Route => "route",
+            Self::Policy => "policy",
             Self::Neighbour => "neighbour",
             Self::Fdb => "fdb",
             Self::Table => "table",
@@ -333,6 +357,30 @@ mod tests {
         let back = after.changes(&before);
         assert_eq!(back.len(), changes.len());
         assert!(back.iter().any(|change| change.to_string() == "- address 10.7.0.1/24 scope global dev br0"));
+    }
+
+    /// A policy rule, and a table of the old iptables as soon as somebody has used it.
+    #[test]
+    fn policy_rules_and_old_tables_are_told() {
+        use rtnetlink::packet_route::{
+            AddressFamily, RouteNetlinkMessage,
+            rule::{RuleAction, RuleAttribute, RuleMessage},
+        };
+        let host = Namespace::new("host").unwrap();
+        let before = Inventory::of(&host).unwrap();
+        let mut rule = RuleMessage::default();
+        rule.header.family = AddressFamily::Inet;
+        rule.header.action = RuleAction::ToTable;
+        rule.header.src_len = 16;
+        let from = RuleAttribute::Source("10.20.0.0".parse().unwrap());
+        rule.attributes.extend([from, RuleAttribute::Priority(100), RuleAttribute::Table(7)]);
+        let message = RouteNetlinkMessage::NewRule(rule);
+        host.apply(crate::Request::create("adding a policy rule".into(), message)).unwrap();
+        let used = host.run(|| sys::legacy_entries("filter", false)).unwrap();
+        let mut expected = vec!["+ policy 100: from 10.20.0.0/16 lookup 7".to_owned()];
+        // Not every kernel has the old iptables.
+        expected.extend(used.map(|entries| format!("+ table iptables-legacy filter: {entries} entries")));
+        assert_eq!(texts(&before.changes(&Inventory::of(&host).unwrap())), expected);
     }
 
     /// The order of rules is part of what they do; that of links is not.

@@ -28,7 +28,7 @@ pub mod ping;
 pub mod route_to;
 pub mod routes;
 pub mod rules;
-mod sys;
+pub(crate) mod sys;
 pub mod talk;
 pub mod tap;
 pub mod target;

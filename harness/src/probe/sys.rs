@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 /// Sets a socket option whose value is a number: `setsockopt(2)`.
 pub(crate) fn set_number(socket: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     set(socket, level, option, &value)
@@ -82,6 +84,35 @@ pub(crate) fn device_mac(socket: &impl AsFd) -> io::Result<Option<[u8; 6]>> {
     }
     let mac: [u8; 6] = *address.sll_addr.first_chunk().expect("six of eight bytes");
     Ok((address.sll_halen == 6).then_some(mac))
+}
+
+/// How many entries a table of the old iptables has, asked from inside the namespace: `IPT_SO_GET_INFO`.
+pub(crate) fn legacy_entries(table: &str, v6: bool) -> io::Result<u32> {
+    /// `struct ipt_getinfo`, which `ip6t_getinfo` is too.
+    #[repr(C)]
+    struct Info {
+        name: [u8; 32],
+        valid_hooks: u32,
+        hook_entry: [u32; 5],
+        underflow: [u32; 5],
+        entries: u32,
+        size: u32,
+    }
+    const IPT_SO_GET_INFO: i32 = 64;
+    let (domain, level) = if v6 { (Domain::IPV6, libc::IPPROTO_IPV6) } else { (Domain::IPV4, libc::IPPROTO_IP) };
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+    // SAFETY: all-zero is valid for numbers.
+    let mut info: Info = unsafe { mem::zeroed() };
+    let name = table.as_bytes();
+    let place = info.name.get_mut(..name.len()).ok_or(io::ErrorKind::InvalidInput)?;
+    place.copy_from_slice(name);
+    let mut length = mem::size_of::<Info>() as libc::socklen_t;
+    // SAFETY: the pointers are to a live `Info` and to its length, which the call keeps to.
+    let result = unsafe {
+        let value = std::ptr::from_mut(&mut info).cast();
+        libc::getsockopt(socket.as_raw_fd(), level, IPT_SO_GET_INFO, value, &raw mut length)
+    };
+    if result == 0 { Ok(info.entries) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A frame that a packet socket received.

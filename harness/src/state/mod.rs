@@ -10,6 +10,7 @@ mod address;
 mod link;
 mod neighbour;
 mod nsid;
+pub(crate) mod policy;
 mod route;
 mod table;
 
@@ -18,6 +19,7 @@ pub use self::{
     address::Address,
     link::{BridgeOptions, Link, Peer, Port, PortState, Vlan},
     neighbour::{FdbEntry, Neighbour},
+    policy::PolicyRule,
     route::{Question, Route},
     table::Table,
 };
