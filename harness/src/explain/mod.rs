@@ -29,7 +29,7 @@ mod wire;
 pub struct Explanation {
     /// One or two sentences: the hop, and the cause. None: both come.
     pub cause: Option<String>,
-    /// The links that were passed, in order: `netns1 veth1-1 > host veth1-0 > br0`.
+    /// The links that were passed, by the packet or by the question for its next hop, in order: `netns1 veth1-1 > host veth1-0 > br0`.
     pub way: String,
 }
 

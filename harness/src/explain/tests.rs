@@ -189,6 +189,7 @@ fn isolated_ports() {
     port(&host, "veth1-0", PortFlag::Isolated, true);
     port(&host, "veth2-0", PortFlag::Isolated, true);
     says(&one, &two, &["veth1-0 and veth2-0 are isolated ports of br0 in host"]);
+    assert_eq!(explanation(&one.ping(&two)).way, "netns1 veth1-1 > host veth1-0 > br0");
 }
 
 /// Unknown unicast does not leave the port, and the bridge does not learn where it would have to go.

@@ -234,7 +234,11 @@ impl<'a> Walk<'a> {
             (Some(way), _) => way,
             (None, first) => {
                 let first = first.copied();
-                stop(self.why_not(out, hop, first, &ways, packet)?)?;
+                if let Some(cause) = self.why_not(out, hop, first, &ways, packet)? {
+                    let seen = first.map_or(&[][..], |way| &way.0[..self.seen_up_to(way, hop, packet)]);
+                    self.passed.extend(seen);
+                    return Err(Stop::Cause(cause));
+                }
                 let Some(way) = first else { return Err(Stop::Cause(self.vanished(leaving, None, packet)?)) };
                 if self.trace.is_some_and(|trace| trace.heard(way.end())) {
                     return Err(Stop::Cause(self.vanished(leaving, Some(way), packet)?));
