@@ -177,6 +177,10 @@ pub enum PortFlag {
     Learning,
     /// Unknown unicast frames leave here.
     Flood,
+    /// Multicast frames that nobody is known to want leave here.
+    McastFlood,
+    /// Broadcast frames leave here.
+    BcastFlood,
     /// Frames from an isolated port do not leave here.
     Isolated,
 }
@@ -187,6 +191,8 @@ pub fn set_port(name: &str, index: u32, flag: PortFlag, on: bool) -> Request {
         PortFlag::Hairpin => InfoBridgePort::HairpinMode(on),
         PortFlag::Learning => InfoBridgePort::Learning(on),
         PortFlag::Flood => InfoBridgePort::UnicastFlood(on),
+        PortFlag::McastFlood => InfoBridgePort::MulticastFlood(on),
+        PortFlag::BcastFlood => InfoBridgePort::BroadcastFlood(on),
         PortFlag::Isolated => InfoBridgePort::Isolated(on),
     };
     let doing = format!("setting {flag:?} on port {name}");

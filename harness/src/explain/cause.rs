@@ -6,7 +6,7 @@ use super::{
     scene::{Spot, Way},
     trace::Travelling,
     walk::{Step, Walk},
-    wire::Crossing,
+    wire::{Crossing, Whom},
 };
 use crate::{
     Carries, Namespace, Result,
@@ -119,12 +119,11 @@ impl Walk<'_> {
         }
         let asks = self.neighbour_missing(out, hop);
         let passed = self.seen_up_to(way, hop, packet);
-        // A frame to everyone goes where one to a station may not: what blocks the first blocks both.
-        for to in [None, self.scene.link(way.end()).and_then(|link| link.mac).filter(|_| !asks)] {
-            let crossing = Crossing { to, whole: packet.whole };
-            if let Some(cause) = self.scene.blocked(way, passed, &crossing) {
-                return Ok(Some(cause));
-            }
+        let question = if hop.is_ipv4() { Whom::All } else { Whom::Group };
+        let station = self.scene.link(way.end()).and_then(|link| link.mac).filter(|_| !asks);
+        let crossing = Crossing { to: station.map_or(question, Whom::One), whole: packet.whole };
+        if let Some(cause) = self.scene.blocked(way, passed, &crossing) {
+            return Ok(Some(cause));
         }
         let mute = if asks { self.does_not_tell(way.end(), hop, packet)? } else { None };
         Ok(mute.or_else(|| self.scene.shared_mac(out, ways)))

@@ -286,6 +286,17 @@ fn forwarding_off_v6() {
     tells(&one.ping(outside.at(outside.v6().unwrap())), &["host does not forward IPv6", "br0"]);
 }
 
+/// No neighbour solicitation leaves the port, and its host has not told the bridge which groups it listens to.
+#[test]
+fn no_multicast_v6() {
+    use rtnetlink::packet_route::link::InfoBridge;
+    let (_lab, host, one, two) = lab("gateway-v6");
+    host.apply(link::set_bridge("br0", host.index("br0").unwrap(), InfoBridge::MulticastSnooping(false))).unwrap();
+    port(&host, "veth2-0", PortFlag::McastFlood, false);
+    one.flush_neighbours().unwrap();
+    tells(&one.ping(two.at(two.v6().unwrap())), &["veth2-0 in host", "mcast_flood off", "neighbour solicitation"]);
+}
+
 #[test]
 fn no_route_v6() {
     let (lab, _host, one, _two) = lab("gateway-v6");

@@ -8,10 +8,21 @@ use crate::{
 
 /// A frame on its way.
 pub(super) struct Crossing {
-    /// Whom it is for; none: everyone (an ARP request), or a group (a neighbour solicitation).
-    pub to: Option<Mac>,
+    /// Whom it is for.
+    pub to: Whom,
     /// The IP packet's length in bytes, where it must not be fragmented.
     pub whole: Option<usize>,
+}
+
+/// Whom a frame is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Everyone: an ARP request.
+    All,
+    /// A group: a neighbour solicitation.
+    Group,
+    /// One station.
+    One(Mac),
 }
 
 impl Scene {
@@ -128,10 +139,13 @@ impl Scene {
     /// The FDB leads elsewhere, or nowhere, or the port is closed to what has no entry.
     fn sent_elsewhere(&self, at: Spot, bridge: &Link, leaves: &Link, frame: &Crossing) -> Option<String> {
         let (port, place) = (leaves.port?, self.name(at.place));
-        let Some(mac) = frame.to else {
-            let closed = !port.bcast_flood;
-            return closed
-                .then(|| format!("{} in {place} has bcast_flood off: no ARP request leaves by it", leaves.name));
+        let closed = |flag: &str, what: &str| {
+            format!("{} in {place}, a port of {}, has {flag} off: no {what} leaves by it", leaves.name, bridge.name)
+        };
+        let mac = match frame.to {
+            Whom::All => return (!port.bcast_flood).then(|| closed("bcast_flood", "ARP request")),
+            Whom::Group => return (!port.mcast_flood).then(|| closed("mcast_flood", "neighbour solicitation")),
+            Whom::One(mac) => mac,
         };
         let of_bridge = |name: &Option<String>| name.as_deref() == Some(&bridge.name);
         let entry = self.places[at.place].fdb.iter().find(|entry| entry.mac == mac && of_bridge(&entry.master));
