@@ -1,7 +1,7 @@
 //! The driver protocol, version 1: what a driver is told, and what it answers. The page is `docs/driver-protocol.md`.
 
 use ipnet::IpNet;
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::{JsonSchema, Schema, schema_for, transform::transform_subschemas};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -43,10 +43,16 @@ impl Request {
         object
     }
 
-    /// The JSON schema of the request.
+    /// The JSON schema of the request: every key is required, and keys of later versions are allowed.
     #[must_use]
     pub fn schema() -> Schema {
-        schema_for!(RequestForm)
+        let mut schema = schema_for!(RequestForm);
+        for of in ["Node", "Host"] {
+            let said = json!({ "description": "The path of its network namespace.", "type": "string" });
+            schema.pointer_mut(&format!("/$defs/{of}/properties")).expect("both are defined")["netns"] = said;
+        }
+        every_key_is_required(&mut schema);
+        schema
     }
 }
 
@@ -54,12 +60,25 @@ fn add_netns(object: &mut Value, name: &str) {
     object["netns"] = json!(format!("/run/netns/{name}"));
 }
 
-/// The request's form, for the schema.
+/// A file may leave keys out and must not have unknown ones; a request has every key, and may have more.
+fn every_key_is_required(schema: &mut Schema) {
+    transform_subschemas(&mut every_key_is_required, schema);
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("default");
+    object.remove("additionalProperties");
+    if let Some(Value::Object(properties)) = object.get("properties") {
+        let keys: Vec<&String> = properties.keys().collect();
+        let required = json!(keys);
+        object.insert("required".into(), required);
+    }
+}
+
+/// What the suite asks of an implementation.
 #[derive(JsonSchema)]
 #[schemars(title = "netproof driver request, protocol 1")]
 #[allow(dead_code, reason = "only its schema is used")]
 struct RequestForm {
-    /// Always 1.
+    /// The version of the protocol.
     protocol: u32,
     #[schemars(flatten)]
     topology: Topology,
@@ -190,6 +209,22 @@ mod tests {
         let port = json!({ "protocol": "tcp", "host_address": null, "port": 8080, "node": "netns1", "node_port": 80 });
         assert_eq!(publish["nat"]["publish"][0], port);
         assert_eq!(publish["dns"], json!({ "upstream": [], "names": false }));
+    }
+
+    /// The schema has the keys that a request has, each of them required.
+    #[test]
+    fn the_schema_is_of_the_request() {
+        let schema = serde_json::to_value(Request::schema()).unwrap();
+        let request = Request::new(&Topology::shipped("publish").unwrap()).to_json();
+        let keys =
+            |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        for (of, object) in [("", &request), ("/$defs/Node", &request["nodes"][0]), ("/$defs/Host", &request["host"])] {
+            assert_eq!(keys(schema.pointer(&format!("{of}/properties")).unwrap()), keys(object));
+            assert_eq!(
+                schema.pointer(&format!("{of}/required")).unwrap().as_array().unwrap().len(),
+                keys(object).len()
+            );
+        }
     }
 
     /// The schemas that are checked in are those of the types. `UPDATE=1` writes them anew.

@@ -1,6 +1,10 @@
 //! What a topology must be to stand: names, addresses, and who is attached to what.
 
-use std::{collections::HashMap, hash::Hash, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -86,7 +90,7 @@ pub(super) fn check(topology: &Topology) -> Checked {
 #[derive(Default)]
 struct Seen {
     links: HashMap<String, String>,
-    nodes: HashMap<String, String>,
+    nodes: HashSet<String>,
     addresses: HashMap<IpAddr, String>,
     macs: HashMap<crate::Mac, String>,
 }
@@ -143,7 +147,9 @@ fn node(topology: &Topology, node: &Node, index: usize, seen: &mut Seen) -> Chec
             format!("`{}` is no name for a node: [a-z0-9][a-z0-9.-]{{0,31}}, not `host` or `outside`", node.name);
         return fault(name, message);
     }
-    once(&mut seen.nodes, node.name.clone(), "a node", "node", name)?;
+    if !seen.nodes.insert(node.name.clone()) {
+        return fault(name, format!("two nodes are called {}", node.name));
+    }
     let mut links = HashMap::new();
     for (number, interface) in node.interfaces.iter().enumerate() {
         let at = |key| path!["nodes", index, "interfaces", number, key];

@@ -15,6 +15,7 @@ mod builder;
 mod check;
 mod diagram;
 mod shipped;
+mod sized;
 mod toml;
 
 pub use self::{builder::Builder, check::Invalid, shipped::shipped};
@@ -28,6 +29,7 @@ pub struct Topology {
     pub name: String,
     /// One sentence that says what it is.
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub summary: String,
     /// The bridges in `host`.
     pub bridges: Vec<Bridge>,

@@ -17,7 +17,9 @@ impl Topology {
     pub fn parse(source: &str, text: &str) -> Result<Self> {
         let topology: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| line_of(text, span.start));
-            Invalid::at(source, line, error.message())
+            // What reads addresses does not say which.
+            let which = error.span().and_then(|span| text.get(span)).filter(|_| error.message().contains("IP address"));
+            Invalid::at(source, line, &which.into_iter().chain([error.message()]).collect::<Vec<_>>().join(": "))
         })?;
         check::check(&topology).map_err(|fault| {
             let line = span_of(text, &fault.path).map(|start| line_of(text, start));

@@ -43,7 +43,7 @@ node_port = 80
     "\"veth2-0\", bridge = \"br9\"",
     "mine:13: netns2's veth2-1 is attached to `br9`, which is no bridge"
 )]
-#[case::malformed_prefix("10.20.0.1/16", "10.20.0.1/33", "mine:4: invalid IP address syntax")]
+#[case::malformed_prefix("10.20.0.1/16", "10.20.0.1/33", "mine:4: \"10.20.0.1/33\": invalid IP address syntax")]
 #[case::overlapping_prefix(
     "name = \"br1\"",
     "name = \"br1\"\naddresses = [\"10.20.9.1/24\"]",
@@ -69,7 +69,7 @@ node_port = 80
     "10.20.30.41/16",
     "mine:13: address 10.20.30.41 of netns2's veth2-1 is already netns1's veth1-1's"
 )]
-#[case::duplicate_node("name = \"netns2\"", "name = \"netns1\"", "mine:12: node netns1 of a node is already a node's")]
+#[case::duplicate_node("name = \"netns2\"", "name = \"netns1\"", "mine:12: two nodes are called netns1")]
 #[case::group_mac(
     "\"veth2-1\",",
     "\"veth2-1\", mac = \"01:00:00:00:00:01\",",
@@ -81,6 +81,12 @@ node_port = 80
     "mine:13: `02:00` is no MAC address: six pairs of hexadecimal digits with colons between"
 )]
 #[case::small_mtu("\"veth2-1\",", "\"veth2-1\", mtu = 60,", "mine:13: 60 is no MTU here: 68 to 65535 bytes")]
+#[case::small_mtu_for_v6(
+    "\"10.20.20.41/16\"]",
+    "\"10.20.20.41/16\", \"fd00::2/64\"], mtu = 1279",
+    "mine:13: 1279 is no MTU here: 1280 to 65535 bytes"
+)]
+#[case::large_mtu("\"veth2-1\",", "\"veth2-1\", mtu = 65536,", "mine:13: 65536 is no MTU here: 68 to 65535 bytes")]
 #[case::vlan_without_filtering(
     "\"veth2-1\",",
     "\"veth2-1\", vlan = 10,",
