@@ -168,6 +168,15 @@ impl Veth {
     }
 }
 
+/// An option of a bridge: `IFLA_BR_*`.
+pub use rtnetlink::packet_route::link::InfoBridge as BridgeOption;
+
+/// Has a link ask for neighbours, or not. Equivalent to `ip link set NAME arp on|off`.
+pub fn set_arp(name: &str, on: bool) -> Request {
+    let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).arp(on);
+    change(format!("setting arp on link {name}"), link)
+}
+
 /// A flag of a bridge port, as `bridge link set dev NAME FLAG on|off` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortFlag {

@@ -140,15 +140,19 @@ where
     // What tells nobody that it changed (a counter, a packet on the way) is looked at again after this.
     const ANYWAY: Duration = Duration::from_millis(200);
     let mut watch = probe.watch().map_err(Why::Error)?;
+    let mut before = None;
     loop {
         // A look that starts after the deadline is the last.
         let last = deadline.passed();
         *looks += 1;
-        match probe.look(deadline) {
-            Ok(seen) if matches(seen.seen()) => return proven(probe, seen),
-            Ok(seen) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
-            Err(error) if last || !may_come(&error) => return Err(Why::Error(error)),
-            Ok(_) | Err(_) => {}
+        match (probe.look(deadline), before.take()) {
+            (Ok(seen), _) if matches(seen.seen()) => return proven(probe, seen),
+            (Ok(seen), _) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
+            (Ok(seen), _) => before = Some(seen),
+            // The deadline cut this look short: what the one before saw is what is known.
+            (Err(Error::Timeout { .. }), Some(seen)) if deadline.passed() => return Err(Why::Seen(seen)),
+            (Err(error), _) if last || !may_come(&error) => return Err(Why::Error(error)),
+            (Err(_), _) => {}
         }
         watch.wait(deadline.at_most(ANYWAY)).map_err(Why::Error)?;
     }

@@ -2,7 +2,93 @@
 
 use crate::suite::Suite;
 
+mod fdb;
+mod forwarding;
+mod gateway;
+mod host_route;
+mod links;
+mod neighbour;
 mod pair;
+mod port_address;
+mod routes;
+mod veth;
 
 /// Every suite: the article's topologies in its order, then one for each subject.
-pub const ALL: &[Suite] = &[pair::SUITE];
+pub const ALL: &[Suite] = &[
+    veth::SUITE,
+    pair::SUITE,
+    port_address::SUITE,
+    host_route::SUITE,
+    gateway::SUITE,
+    links::SUITE,
+    fdb::SUITE,
+    neighbour::SUITE,
+    routes::SUITE,
+    forwarding::SUITE,
+];
+
+/// What every file of cases uses.
+mod prelude {
+    pub(super) use netproof::{IpNet, Node, Result, Target, addr, expect, filter, given, link};
+
+    pub(super) use crate::{
+        case::{
+            Case,
+            Level::{May, Must, Should},
+            Start::{Built, Prepared},
+        },
+        stage::{Stage, Version},
+        suite::Suite,
+    };
+
+    /// Every topology whose nodes are on a bridge.
+    pub(super) const BRIDGED: &[&str] = &[
+        "pair",
+        "port-address",
+        "host-route",
+        "gateway",
+        "gateway-two-subnets",
+        "gateway-one-subnet",
+        "gateway-v6",
+        "internal",
+        "isolated",
+        "two-networks",
+        "mtu",
+        "star",
+    ];
+
+    /// Every topology with one subnet for all nodes of a bridge, and its gateway on it.
+    pub(super) const ONE_SUBNET: &[&str] = &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "mtu"];
+
+    /// A prefix written in a case.
+    pub(super) fn net(text: &str) -> IpNet {
+        text.parse().expect("a case's own prefixes are well-formed")
+    }
+
+    /// A route written in a case: where to, and by which device.
+    pub(super) fn on_link(to: &str, dev: &str) -> netproof::topology::Route {
+        let to = if to == "default" {
+            netproof::topology::Destination::Default
+        } else {
+            netproof::topology::Destination::Prefix(net(to))
+        };
+        netproof::topology::Route { to, via: None, dev: Some(dev.into()) }
+    }
+
+    /// A default route written in a case, via a gateway.
+    pub(super) fn default_via(gateway: std::net::IpAddr) -> netproof::topology::Route {
+        netproof::topology::Route { to: netproof::topology::Destination::Default, via: Some(gateway), dev: None }
+    }
+
+    /// Takes away the default routes of a node, of one IP version.
+    pub(super) fn drop_defaults(node: &Node, version: Version) -> Result<()> {
+        for route in node.routes().list()? {
+            if route.v6 == (version == Version::V6) && route.to == netproof::topology::Destination::Default {
+                let v6_default = net("::/0");
+                let to = if route.v6 { netproof::topology::Destination::Prefix(v6_default) } else { route.to };
+                node.delete_route(&netproof::topology::Route { to, via: route.via, dev: route.dev })?;
+            }
+        }
+        Ok(())
+    }
+}

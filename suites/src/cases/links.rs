@@ -1,0 +1,209 @@
+//! Links: that they are there, up, and attached where they should be.
+//!
+//! ```text
+//! [host: br0] veth1-0 --- veth1-1 [netns1]
+//! ```
+
+use super::prelude::*;
+
+pub(super) const SUITE: Suite = Suite {
+    name: "links",
+    about: "Bridges, ports and the nodes' ends are up, attached, and carry traffic at once.",
+    cases: &[
+        Case {
+            id: "links/all-are-up-when-up-returns",
+            level: Must,
+            claim: "When `up` returns, the bridge, every port and every node's end are up with carrier, and every port forwards.",
+            source: "article lines 38-47; moby#49364",
+            failing: "The first packets of a container that was just started are lost.",
+            on: BRIDGED,
+            start: Built,
+            run: all_up,
+        },
+        Case {
+            id: "links/every-port-is-on-its-bridge",
+            level: Must,
+            claim: "The host's end of every node's veth is a port of the bridge that was asked for.",
+            source: "article lines 40-41",
+            failing: "A container is on another network than the one it was put on.",
+            on: BRIDGED,
+            start: Built,
+            run: on_its_bridge,
+        },
+        Case {
+            id: "links/lo-is-up-in-every-node",
+            level: Must,
+            claim: "Every node reaches its own addresses and its loopback address.",
+            source: "netavark test \"loopback up\"; article never brings lo up",
+            failing: "Programs in a container that talk to themselves by address fail.",
+            on: &["veth", "pair", "gateway-one-subnet", "gateway-v6", "internal", "direct", "star"],
+            start: Built,
+            run: lo_is_up,
+        },
+        Case {
+            id: "links/no-port-waits-before-it-forwards",
+            level: Must,
+            claim: "A port that loses and regains carrier forwards at once, without a listening or learning delay.",
+            source: "kernel Documentation/networking/bridge.rst; containernetworking/cni#470",
+            failing: "Every container waits for the bridge's forward delay, up to 30 s, before its network works.",
+            on: &["pair", "gateway-one-subnet", "internal"],
+            start: Built,
+            run: no_delay,
+        },
+        Case {
+            id: "links/the-default-mtu-is-the-same-everywhere",
+            level: Should,
+            claim: "Bridge, ports and nodes' ends have one MTU, no larger than the uplink's.",
+            source: "moby#22297; netavark test 640",
+            failing: "Large packets vanish between two containers, or on their way out.",
+            on: &["pair", "gateway-one-subnet", "gateway-v6", "mtu", "internal"],
+            start: Built,
+            run: one_mtu,
+        },
+        Case {
+            id: "links/macs-are-unique",
+            level: Must,
+            claim: "No two links of the network have the same MAC address: nodes, ports and bridge.",
+            source: "moby#47146, moby#48595; kernel \"received packet with own address as source address\"",
+            failing: "Frames go to whoever spoke last; connections break at random.",
+            on: &["pair", "gateway-one-subnet", "isolated", "star"],
+            start: Built,
+            run: unique_macs,
+        },
+        Case {
+            id: "links/the-bridges-mac-does-not-follow-its-ports",
+            level: Must,
+            claim: "The bridge keeps its MAC address when a port with a lower one is attached.",
+            source: "lxc#604; netavark#833; containernetworking/cni#285; kernel net/bridge/br_stp_if.c",
+            failing: "Starting a container cuts off the others from their gateway until their neighbour entries expire.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated"],
+            start: Built,
+            run: steady_mac,
+        },
+    ],
+};
+
+fn all_up(stage: &mut Stage) -> Result<()> {
+    // Looked at once, without patience: it is what `up` returned with that counts.
+    let host = stage.host().links().list()?;
+    for bridge in &stage.topology().bridges {
+        let is_up = host.iter().any(|link| link.name == bridge.name && link.up && link.carrier);
+        claim(is_up, || format!("bridge {} is not up with carrier when `up` returns", bridge.name), stage.host())?;
+    }
+    for node in stage.nodes() {
+        let links = node.links().list()?;
+        for interface in node.interfaces() {
+            let is_up = links.iter().any(|link| link.name == interface.name && link.up && link.carrier);
+            claim(
+                is_up,
+                || format!("{}'s {} is not up with carrier when `up` returns", node.name(), interface.name),
+                node,
+            )?;
+            let Some(port) = &interface.port else { continue };
+            let forwards =
+                |link: &netproof::probe::links::Link| link.port.as_ref().is_some_and(|port| port.state == "forwarding");
+            let is_up = host.iter().any(|link| link.name == *port && link.up && link.carrier && forwards(link));
+            claim(is_up, || format!("port {port} does not forward when `up` returns"), stage.host())?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails as an expectation would, for what only one look can decide.
+fn claim(holds: bool, message: impl FnOnce() -> String, at: &Node) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(netproof::Error::ReadBack(format!("{}\n{}", message(), netproof::state::State::of(at)?)))
+}
+
+fn on_its_bridge(stage: &mut Stage) -> Result<()> {
+    for node in stage.nodes() {
+        for interface in node.interfaces() {
+            let (Some(port), Some(bridge)) = (&interface.port, &interface.bridge) else { continue };
+            expect!(stage.host().link(port), Some(Link { master, .. }) if master == bridge);
+        }
+    }
+    Ok(())
+}
+
+fn lo_is_up(stage: &mut Stage) -> Result<()> {
+    for node in stage.nodes() {
+        expect!(node.link("lo"), Some(Link { up: true, .. }));
+        for address in node.prefixes() {
+            expect!(node.tcp_to((node.at(address.addr()), 9)), Refused);
+        }
+        expect!(node.tcp_to((Target::from(std::net::Ipv4Addr::LOCALHOST), 9)), Refused);
+    }
+    Ok(())
+}
+
+fn no_delay(stage: &mut Stage) -> Result<()> {
+    let (host, netns1, netns2) = (stage.host(), stage.node("netns1"), stage.node("netns2"));
+    netns1.apply(link::set_down(netns1.device()))?;
+    expect!(host.link(netns1.port()), Some(Link { carrier: false, port_state: "disabled", .. }));
+    netns1.apply(link::set_up(netns1.device()))?;
+    // Two seconds is the least forward delay that a kernel takes with STP on.
+    expect!(host.link(netns1.port()), Some(Link { port_state: "forwarding", .. }), within: std::time::Duration::from_millis(1500));
+    for route in &stage.topology().node("netns1").expect("it is there").routes {
+        netns1.add_route(route)?;
+    }
+    expect!(netns2.ping(netns1), Reply { ttl: 64, .. });
+    Ok(())
+}
+
+fn one_mtu(stage: &mut Stage) -> Result<()> {
+    let host = stage.host();
+    let links = host.links().list()?;
+    let egress = stage
+        .topology()
+        .host
+        .uplink
+        .as_ref()
+        .and_then(|uplink| links.iter().find(|link| link.name == uplink.interface));
+    for node in stage.nodes() {
+        let (bridge, port) = (stage.bridge_of(node), node.port());
+        let mtu = links.iter().find(|link| link.name == bridge).map_or(0, |link| link.mtu);
+        expect!(host.link(port), Some(Link { mtu: of_port, .. }) if of_port == mtu);
+        expect!(node.link(node.device()), Some(Link { mtu: of_node, .. }) if of_node == mtu);
+        expect!(host.link(bridge), Some(Link { mtu: of_bridge, .. }) if egress.is_none_or(|egress| of_bridge <= egress.mtu));
+    }
+    Ok(())
+}
+
+fn unique_macs(stage: &mut Stage) -> Result<()> {
+    let mut seen = std::collections::HashMap::new();
+    let mut all = Vec::new();
+    for place in [stage.host()].into_iter().chain(stage.nodes()) {
+        let links = place.links().list()?;
+        all.extend(
+            links
+                .into_iter()
+                .filter(|link| link.name != "lo")
+                .map(|link| (format!("{} in {}", link.name, place.name()), link.mac)),
+        );
+    }
+    for (owner, mac) in all {
+        if let Some(first) = seen.insert(mac, owner.clone()) {
+            let text = mac.map(|mac| mac.to_string()).unwrap_or_default();
+            return claim(false, || format!("{first} and {owner} both have the MAC address {text}"), stage.host());
+        }
+    }
+    Ok(())
+}
+
+fn steady_mac(stage: &mut Stage) -> Result<()> {
+    let (host, netns1) = (stage.host(), stage.node("netns1"));
+    let bridge = stage.bridge_of(netns1).to_owned();
+    let before = host.links().list()?.into_iter().find(|link| link.name == bridge).and_then(|link| link.mac);
+    let low = netproof::Mac([0, 0, 0, 0, 0, 2]);
+    host.apply(link::Veth::new("np-low", "np-low-peer").mac(low).request())?;
+    host.apply(link::set_master("np-low", host.index(&bridge)?))?;
+    expect!(host.link("np-low"), Some(Link { master, .. }) if master == bridge);
+    expect!(host.link(&bridge), Some(Link { mac, .. }) if mac == before);
+    stage.cold()?;
+    expect!(netns1.ping(host), Reply { ttl: 64, .. });
+    host.apply(link::delete("np-low"))?;
+    expect!(host.link(&bridge), Some(Link { mac, .. }) if mac == before);
+    Ok(())
+}
