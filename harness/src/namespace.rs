@@ -6,7 +6,7 @@ use std::{
     future::Future,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     thread,
 };
 
@@ -17,7 +17,7 @@ use tokio::{runtime, task::JoinHandle};
 use crate::{
     error::{Error, Result},
     labels::Labels,
-    runtime as shared,
+    netlink::Connection,
 };
 
 /// A network namespace, held by a descriptor: it lives as long as a clone of this does, and has no name on the machine.
@@ -35,7 +35,7 @@ pub struct Namespace {
 struct Inner {
     name: String,
     fd: OwnedFd,
-    rtnetlink: OnceLock<rtnetlink::Handle>,
+    connection: OnceLock<Mutex<Connection>>,
     runtime: OnceLock<runtime::Runtime>,
 }
 
@@ -78,16 +78,15 @@ impl Namespace {
     }
 
     /// Opens the rtnetlink connection from a thread that is inside.
-    fn connect_here(&self) -> io::Result<rtnetlink::Handle> {
-        let _context = shared::runtime().enter();
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        shared::runtime().spawn(connection);
-        Ok(self.inner.rtnetlink.get_or_init(|| handle).clone())
+    fn connect_here(&self) -> io::Result<()> {
+        // Where another thread was faster, this one is spare.
+        let _ = self.inner.connection.set(Mutex::new(Connection::open()?));
+        Ok(())
     }
 
     /// The namespace that `fd` refers to.
     pub fn from_fd(name: impl Into<String>, fd: OwnedFd) -> Self {
-        let inner = Inner { name: name.into(), fd, rtnetlink: OnceLock::new(), runtime: OnceLock::new() };
+        let inner = Inner { name: name.into(), fd, connection: OnceLock::new(), runtime: OnceLock::new() };
         let inner = Arc::new(inner);
         remember(&inner);
         Self { inner }
@@ -141,13 +140,14 @@ impl Namespace {
         Ok(runtime.spawn(future))
     }
 
-    /// The namespace's rtnetlink connection, opened at its first use.
-    pub(crate) fn rtnetlink(&self) -> Result<rtnetlink::Handle> {
-        if let Some(handle) = self.inner.rtnetlink.get() {
-            return Ok(handle.clone());
+    /// The namespace's rtnetlink connection, opened at its first use, for one user at a time.
+    pub(crate) fn connection(&self) -> Result<MutexGuard<'_, Connection>> {
+        if self.inner.connection.get().is_none() {
+            let opened = self.run(|| self.connect_here())?;
+            opened.map_err(|error| Error::kernel("opening rtnetlink", self.name(), error))?;
         }
-        let opened = self.run(|| self.connect_here())?;
-        opened.map_err(|error| Error::kernel("opening rtnetlink", self.name(), error))
+        let connection = self.inner.connection.get().expect("set just above");
+        Ok(connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether both are the same namespace of the kernel's.

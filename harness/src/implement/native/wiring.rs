@@ -131,14 +131,12 @@ fn attach<'a>(
         site.host.apply_all(interface.port_addresses.iter().map(|address| addr::add(*index, *address)))?;
         set_port(site, topology, interface, port, *index)?;
     }
-    let mut pending = Vec::new();
     for node in &topology.nodes {
         let namespace = site.node(&node.name)?;
         let Some(indexes) = indexes.get(node.name.as_str()) else { continue };
-        pending.push(namespace.start(set_up_node(node, indexes)?)?);
+        namespace.apply_all(set_up_node(node, indexes)?)?;
         nodes.push((node, namespace.clone()));
     }
-    pending.into_iter().try_for_each(|pending| pending.finish())?;
     Ok(nodes)
 }
 

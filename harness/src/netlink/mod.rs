@@ -1,0 +1,181 @@
+//! Requests over rtnetlink, many in one round trip.
+
+use std::{io, sync::MutexGuard};
+
+use rtnetlink::{
+    packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST},
+    packet_route::RouteNetlinkMessage,
+};
+
+use self::connection::{Answer, Refusal};
+use crate::{Error, Namespace, Result};
+
+mod connection;
+
+pub(crate) use self::connection::Connection;
+
+/// How often a dump is asked for again because what it lists was being changed.
+const DUMPS: usize = 20;
+
+/// One change that the kernel is asked for, made by a method of [`crate::link`], [`crate::addr`], [`crate::route`] or [`crate::neigh`].
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until `Namespace::apply`"]
+pub struct Request {
+    doing: String,
+    message: RouteNetlinkMessage,
+    flags: u16,
+    /// Whether it is as good as done where there is nothing (any more) that it could change.
+    may_be_gone: bool,
+    /// A namespace that the message names by descriptor, and which must live until it is sent.
+    held: Option<Namespace>,
+}
+
+impl Request {
+    /// Keeps `namespace`, which the message names by its descriptor, alive until the request is sent.
+    pub(crate) fn holding(mut self, namespace: Namespace) -> Self {
+        self.held = Some(namespace);
+        self
+    }
+
+    /// Something new; it must not be there yet.
+    pub(crate) fn create(doing: String, message: RouteNetlinkMessage) -> Self {
+        Self::new(doing, message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Something new, or in the place of what is there.
+    pub(crate) fn replace(doing: String, message: RouteNetlinkMessage) -> Self {
+        Self::new(doing, message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// A change to what is there, or its removal.
+    pub(crate) fn change(doing: String, message: RouteNetlinkMessage) -> Self {
+        Self::new(doing, message, 0)
+    }
+
+    /// Done where what it is about is gone (`ENOENT`, `ESRCH`, `ENODEV`, `EADDRNOTAVAIL`): for removals.
+    pub fn may_be_gone(mut self) -> Self {
+        self.may_be_gone = true;
+        self
+    }
+
+    fn new(doing: String, message: RouteNetlinkMessage, flags: u16) -> Self {
+        Self { doing, message, flags, may_be_gone: false, held: None }
+    }
+}
+
+impl Namespace {
+    /// Asks the kernel for one change.
+    pub fn apply(&self, request: Request) -> Result<()> {
+        self.apply_all([request])
+    }
+
+    /// Asks the kernel for changes, in their order and without waiting between them. The first error is returned;
+    /// the requests after it were asked for too.
+    pub fn apply_all(&self, requests: impl IntoIterator<Item = Request>) -> Result<()> {
+        let requests: Vec<Request> = requests.into_iter().collect();
+        let messages =
+            requests.iter().map(|request| (request.message.clone(), NLM_F_REQUEST | NLM_F_ACK | request.flags));
+        let answers = self.exchange("sending requests to rtnetlink", messages)?;
+        for (request, answer) in requests.iter().zip(answers) {
+            if let Err(refusal) = answer {
+                let gone = [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL].map(Some);
+                if !(request.may_be_gone && gone.contains(&refusal.error.raw_os_error())) {
+                    return Err(refused(&request.doing, self, refusal));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what matches `message`: one object, or with `dump` all of its kind.
+    pub(crate) fn ask(
+        &self,
+        doing: &str,
+        message: RouteNetlinkMessage,
+        dump: bool,
+    ) -> Result<Vec<RouteNetlinkMessage>> {
+        if dump {
+            return self.dump(doing, &message);
+        }
+        let answers = self.exchange(doing, [(message, NLM_F_REQUEST)])?;
+        let answer = answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()));
+        answer.map_err(|refusal| refused(doing, self, refusal))
+    }
+
+    /// Asks for one object with each message, all in one round trip. `None`: there is no such object (`ENODEV`, `ENOENT`).
+    pub(crate) fn ask_each(
+        &self,
+        doing: &str,
+        messages: impl IntoIterator<Item = RouteNetlinkMessage>,
+    ) -> Result<Vec<Option<RouteNetlinkMessage>>> {
+        let answers = self.exchange(doing, messages.into_iter().map(|message| (message, NLM_F_REQUEST)))?;
+        let one = |answer| match answer {
+            Ok(found) => Ok(Vec::into_iter(found).next()),
+            Err(Refusal { error, .. }) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(None),
+            Err(refusal) => Err(refused(doing, self, refusal)),
+        };
+        answers.into_iter().map(one).collect()
+    }
+
+    fn dump(&self, doing: &str, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
+        let failed = |error| Error::kernel(doing, self.name(), error);
+        let mut connection = self.connection()?;
+        for _ in 0..DUMPS {
+            let answer = connection.dump(message.clone(), NLM_F_REQUEST | NLM_F_DUMP).map_err(failed)?;
+            if let Some(answer) = answer {
+                return answer.map_err(|refusal| refused(doing, self, refusal));
+            }
+        }
+        Err(failed(io::Error::new(io::ErrorKind::Interrupted, "it changes faster than it can be listed")))
+    }
+
+    fn exchange(
+        &self,
+        doing: &str,
+        messages: impl IntoIterator<Item = (RouteNetlinkMessage, u16)>,
+    ) -> Result<Vec<Answer>> {
+        let mut connection: MutexGuard<'_, Connection> = self.connection()?;
+        connection.exchange(messages).map_err(|error| Error::kernel(doing, self.name(), error))
+    }
+}
+
+fn refused(doing: &str, namespace: &Namespace, Refusal { error, reason }: Refusal) -> Error {
+    match reason {
+        Some(reason) => Error::kernel(
+            format!("{doing} (the kernel says: {})", reason.trim_end_matches('.')),
+            namespace.name(),
+            error,
+        ),
+        None => Error::kernel(doing, namespace.name(), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{addr, link};
+
+    /// Many threads list what one namespace has at the same time: the kernel does one dump a socket (`EBUSY`).
+    #[test]
+    fn dumps_side_by_side() {
+        let host = Namespace::new("host").unwrap();
+        let veths = (0..40).map(|n| link::Veth::new(&format!("a{n}"), &format!("b{n}")).request());
+        host.apply_all(veths).unwrap();
+        std::thread::scope(|scope| {
+            let list = || (0..100).for_each(|_| assert_eq!(host.link_messages().unwrap().len(), 81));
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(list)).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+
+    /// Thousands of requests at once: the answers are more than a socket's buffer holds.
+    #[test]
+    fn thousands_at_once() {
+        let host = Namespace::new("host").unwrap();
+        host.apply(link::Bridge::new("br0").index(10).request()).unwrap();
+        let address = |n: u16| format!("10.0.{}.{}/32", n >> 8, n & 255).parse().unwrap();
+        host.apply_all((0..4000).map(|n| addr::add(10, address(n)))).unwrap();
+        let is_v4 = |(_, net): &&(u32, ipnet::IpNet)| net.addr().is_ipv4();
+        assert_eq!(host.address_list().unwrap().iter().filter(is_v4).count(), 4000);
+    }
+}
