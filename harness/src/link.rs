@@ -289,14 +289,35 @@ impl Namespace {
 
     /// One link as the kernel describes it, asked for by name. The question itself runs a pending link watch (`linkwatch_sync_dev`).
     pub(crate) fn link_message(&self, link: &str) -> Result<LinkMessage> {
-        let doing = format!("looking up link {link}");
-        let message = LinkMessageBuilder::<LinkUnspec>::new().name(link).build();
-        let found = self.ask(&doing, RouteNetlinkMessage::GetLink(message), false)?;
-        let link = found.into_iter().find_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some(link),
+        let found = self.link_if_there(link)?;
+        found.ok_or_else(|| self.no_link(link))
+    }
+
+    /// Like [`Namespace::link_message`]; `None` where there is no link of this name.
+    pub(crate) fn link_if_there(&self, link: &str) -> Result<Option<LinkMessage>> {
+        Ok(self.look_up(&[link])?.pop().flatten())
+    }
+
+    /// Several links, each asked for by itself, in one round trip.
+    pub(crate) fn link_messages_of(&self, links: &[&str]) -> Result<Vec<LinkMessage>> {
+        let found = self.look_up(links)?.into_iter().zip(links);
+        found.map(|(found, link)| found.ok_or_else(|| self.no_link(link))).collect()
+    }
+
+    fn look_up(&self, links: &[&str]) -> Result<Vec<Option<LinkMessage>>> {
+        let question =
+            |link: &&str| RouteNetlinkMessage::GetLink(LinkMessageBuilder::<LinkUnspec>::new().name(*link).build());
+        let doing = format!("looking up {}", links.join(", "));
+        let found = self.ask_each(&doing, links.iter().map(question))?.into_iter().map(|found| match found {
+            Some(RouteNetlinkMessage::NewLink(link)) => Some(link),
             _ => None,
         });
-        link.ok_or_else(|| Error::kernel(doing, self.name(), std::io::Error::from_raw_os_error(libc::ENODEV)))
+        Ok(found.collect())
+    }
+
+    fn no_link(&self, link: &str) -> Error {
+        let error = std::io::Error::from_raw_os_error(libc::ENODEV);
+        Error::kernel(format!("looking up link {link}"), self.name(), error)
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour_table::{NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter},
     route::RouteType,
 };
 
@@ -25,7 +26,33 @@ pub fn delete(link: u32, address: IpAddr) -> Request {
     Request::change(format!("deleting neighbour {address}"), RouteNetlinkMessage::DelNeighbour(message))
 }
 
+/// Sets how long the kernel waits before it asks again who has an address, on the link with this index, of one IP version.
+/// Equivalent to `sysctl -w net.ipv4.neigh.LINK.retrans_time_ms=MS` (1,000 by default), without a thread inside.
+pub fn set_retransmission(link: u32, version: AddressFamily, milliseconds: u64) -> Request {
+    let mut message = NeighbourTableMessage::default();
+    message.header.family = version;
+    let table = if version == AddressFamily::Inet6 { "ndisc_cache" } else { "arp_cache" };
+    let retransmission = NeighbourTableParameter::RetransTime(milliseconds);
+    message.attributes = vec![
+        NeighbourTableAttribute::Name(table.into()),
+        NeighbourTableAttribute::Parms(vec![NeighbourTableParameter::Ifindex(link), retransmission]),
+    ];
+    let doing = format!("setting retrans {milliseconds} on the link with index {link}");
+    Request::change(doing, RouteNetlinkMessage::SetNeighbourTable(message))
+}
+
 impl Namespace {
+    /// Shortens the wait between two requests for the same neighbour to 50 ms, on every link that there is: one that
+    /// does not answer is `Failed` after 150 ms instead of 3 s.
+    pub fn quicken(&self) -> Result<()> {
+        let links = self.link_messages()?;
+        let both = |link: u32| {
+            [AddressFamily::Inet, AddressFamily::Inet6].map(|version| set_retransmission(link, version, 50))
+        };
+        // A link may be going; one whose IPv6 is disabled has no such setting.
+        self.apply_all(links.iter().flat_map(|link| both(link.header.index)).map(Request::may_be_gone))
+    }
+
     /// Forgets every neighbour but the permanent ones. Equivalent to `ip neigh flush all`.
     pub fn flush_neighbours(&self) -> Result<()> {
         let removals: Vec<Request> = self
@@ -33,8 +60,9 @@ impl Namespace {
             .into_iter()
             .filter(|message| !matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp))
             .map(|message| Request::change("flushing neighbours".into(), RouteNetlinkMessage::DelNeighbour(message)))
+            .map(Request::may_be_gone)
             .collect();
-        ignoring_gone(self.apply_all(removals))
+        self.apply_all(removals)
     }
 
     /// Every neighbour, as the kernel describes it.

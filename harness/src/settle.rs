@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{InfoBridgePort, InfoPortData, LinkAttribute, LinkInfo, LinkMessage, State},
+    link::{BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
 };
 
 use crate::{Deadline, Error, Namespace, Result, watch::Group};
@@ -17,23 +17,21 @@ impl Namespace {
     pub fn settle(&self, links: &[&str]) -> Result<()> {
         let deadline = Deadline::after(Duration::from_secs(10));
         let mut changes = None;
-        for link in links {
-            loop {
-                if is_ready(&self.link_message(link)?) {
-                    break;
-                }
-                // Subscribed to late: the next look is after it, so that no change falls between.
-                let Some(changes) = &mut changes else {
-                    changes = Some(self.link_changes()?);
-                    continue;
-                };
-                if !changes.wait(deadline)? {
-                    let doing = format!("waiting for link {link} to be up");
-                    return Err(Error::Timeout { doing, namespace: self.name().into(), after: deadline.length() });
-                }
+        loop {
+            let mut found = self.link_messages_of(links)?.into_iter().zip(links);
+            let Some((what, link)) = found.find_map(|(found, link)| Some((not_ready(&found)?, link))) else {
+                return Ok(());
+            };
+            // Subscribed to late: the next look is after it, so that no change falls between.
+            let Some(changes) = &mut changes else {
+                changes = Some(self.link_changes()?);
+                continue;
+            };
+            if !changes.wait(deadline)? {
+                let doing = format!("waiting for link {link} to carry traffic: {what}");
+                return Err(Error::Timeout { doing, namespace: self.name().into(), after: deadline.length() });
             }
         }
-        Ok(())
     }
 
     /// Waits until no IPv6 address is tentative: until duplicate address detection (RFC 4862) has ended.
@@ -58,23 +56,28 @@ impl Namespace {
     }
 }
 
-fn is_ready(link: &LinkMessage) -> bool {
-    let mut up = false;
-    let mut forwards = true;
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::OperState(state) => up = *state == State::Up,
-            LinkAttribute::LinkInfo(infos) => forwards &= infos.iter().all(forwards_or_is_no_port),
-            _ => {}
+/// What a link lacks to carry traffic.
+fn not_ready(link: &LinkMessage) -> Option<String> {
+    let carrier = link.header.flags.contains(LinkFlags::LowerUp);
+    link.attributes.iter().find_map(|attribute| match attribute {
+        // Devices that keep no operational state, such as the loopback device, are as up as their carrier.
+        LinkAttribute::OperState(State::Unknown) => (!carrier).then(|| "it has no carrier".into()),
+        LinkAttribute::OperState(state) if *state != State::Up => {
+            Some(format!("it is {}", state.to_string().to_uppercase()))
         }
-    }
-    up && forwards
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(not_forwarding),
+        _ => None,
+    })
 }
 
-fn forwards_or_is_no_port(info: &LinkInfo) -> bool {
-    use rtnetlink::packet_route::link::BridgePortState::Forwarding;
-    let LinkInfo::PortData(InfoPortData::BridgePort(port)) = info else { return true };
-    port.iter().all(|option| !matches!(option, InfoBridgePort::State(state) if *state != Forwarding))
+fn not_forwarding(info: &LinkInfo) -> Option<String> {
+    let LinkInfo::PortData(InfoPortData::BridgePort(port)) = info else { return None };
+    port.iter().find_map(|option| match option {
+        InfoBridgePort::State(state) if *state != BridgePortState::Forwarding => {
+            Some(format!("as a port it is {}", state.to_string().to_lowercase()))
+        }
+        _ => None,
+    })
 }
 
 fn has(address: &AddressMessage, flag: AddressFlags) -> bool {
@@ -82,4 +85,62 @@ fn has(address: &AddressMessage, flag: AddressFlags) -> bool {
         .attributes
         .iter()
         .any(|attribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.contains(flag)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{self, Bridge, Veth};
+
+    /// A port is ready when it forwards, not before; what is missing is told.
+    ///
+    ///     node[end] --- port[host: br0]
+    #[test]
+    fn ports_settle_once_they_forward() {
+        let (host, node) = (Namespace::new("host").unwrap(), Namespace::new("node").unwrap());
+        host.apply(link::set_up("lo")).unwrap();
+        host.settle(&["lo"]).unwrap();
+        host.apply_all([
+            Bridge::new("br0").index(10).down().request(),
+            Veth::new("port", "end").master(10).peer_in(&node).request(),
+        ])
+        .unwrap();
+        let lacks = |link| not_ready(&host.link_message(link).unwrap());
+        // DOWN, or LOWERLAYERDOWN where the link watch has run in between.
+        assert!(lacks("port").is_some_and(|what| what.ends_with("DOWN")));
+        node.apply(link::set_up("end")).unwrap();
+        node.settle(&["end"]).unwrap();
+        assert_eq!(lacks("port").as_deref(), Some("as a port it is disabled"));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| host.settle(&["port", "br0"]));
+            host.apply(link::set_up("br0")).unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        assert_eq!(lacks("port"), None);
+        let error = host.settle(&["port", "nothing"]).unwrap_err().to_string();
+        assert!(error.starts_with("looking up link nothing in namespace host: No such device"), "{error}");
+    }
+
+    /// Addresses settle when duplicate address detection has ended; a duplicate is an error.
+    ///
+    ///     a[a0 fd00::1] --- b[b0 fd00::1]
+    #[test]
+    fn a_duplicate_address_is_an_error() {
+        let (a, b) = (Namespace::new("a").unwrap(), Namespace::new("b").unwrap());
+        a.apply(Veth::new("a0", "b0").index(5).peer_in(&b).peer_index(6).request()).unwrap();
+        let address = "fd00::1/64".parse().unwrap();
+        let both = [(&a, "a0", 5), (&b, "b0", 6)];
+        for (namespace, link, _) in both {
+            namespace.set_sysctl(&format!("net.ipv6.conf.{link}.accept_dad"), "1").unwrap();
+            namespace.apply(link::set_up(link)).unwrap();
+        }
+        for (namespace, link, index) in both {
+            namespace.apply(crate::addr::add(index, address)).unwrap();
+            let settled = namespace.settle_addresses();
+            match link {
+                "a0" => settled.unwrap(),
+                _ => assert!(settled.unwrap_err().to_string().contains("Address already in use")),
+            }
+        }
+    }
 }

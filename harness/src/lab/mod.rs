@@ -244,7 +244,7 @@ impl Lab {
     /// Shortens the wait between two ARP or ND requests on every device, so that FAILED comes after 150 ms instead of 3 s.
     fn quicken(&self) -> Result<()> {
         for node in [&self.host].into_iter().chain(&self.nodes).chain(&self.outside) {
-            prepare::quicken(node)?;
+            node.quicken()?;
         }
         Ok(())
     }

@@ -87,20 +87,6 @@ pub(super) fn wait_gone(host: &Namespace, links: &BTreeSet<String>) -> Result<()
     Ok(())
 }
 
-/// Shortens the wait between two requests for the same neighbour, on every device that there is.
-pub(super) fn quicken(namespace: &Namespace) -> Result<()> {
-    let set = || {
-        for version in ["ipv4", "ipv6"] {
-            let folder = format!("/proc/sys/net/{version}/neigh");
-            for device in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-                // A device may be going; then nobody will wait for its neighbours either.
-                let _ = std::fs::write(device.path().join("retrans_time_ms"), "50");
-            }
-        }
-    };
-    namespace.run(set)
-}
-
 /// A run of many labs at once holds some ten descriptors for each.
 fn raise_limits() {
     static ONCE: Once = Once::new();
