@@ -23,6 +23,7 @@ pub mod addr;
 pub mod conntrack;
 pub mod deadline;
 pub mod enter;
+pub mod environment;
 pub mod error;
 pub mod expect;
 pub mod explain;
@@ -55,6 +56,7 @@ pub use ipnet::IpNet;
 
 pub use crate::{
     deadline::{Deadline, set_time_scale, time_scale},
+    enter::enter_now,
     error::{Error, Result},
     expect::{Failure, given},
     explain::{Explanation, explain},
@@ -79,4 +81,5 @@ pub use crate::{
     },
     serve::Server,
     topology::Topology,
+    world::World,
 };

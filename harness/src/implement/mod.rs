@@ -1,9 +1,12 @@
 //! Who builds a topology: the built-in implementation, or anybody's program.
 
-use std::sync::Arc;
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
-    Error, Namespace, Result,
+    Error, Namespace, Result, World,
     protocol::{Description, Reply, Request},
 };
 
@@ -16,6 +19,11 @@ pub use self::native::Native;
 ///
 /// What it says is not believed: the lab reads everything back from the kernel.
 pub trait Implementation: Send + Sync {
+    /// Folders that it needs to see at their own paths: a driver's own.
+    fn folders(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// What it is, and what it claims to build. Changes nothing; called in an empty lab.
     fn describe(&self, site: &Site) -> Result<Description>;
 
@@ -53,6 +61,10 @@ pub struct Site {
     pub nodes: Vec<Namespace>,
     /// The namespace `outside`, where there is one. No implementation builds there.
     pub outside: Option<Namespace>,
+    /// The world of its programs, made for the first that is started.
+    world: Arc<OnceLock<World>>,
+    /// Folders that its programs see at their own paths, read-only.
+    folders: Vec<PathBuf>,
 }
 
 impl Site {
@@ -62,10 +74,48 @@ impl Site {
         known.ok_or_else(|| Error::Usage(format!("the lab has no namespace for node `{name}`")))
     }
 
+    /// A site of these namespaces, in which no program runs yet.
+    pub(crate) fn new(
+        host: Namespace,
+        nodes: Vec<Namespace>,
+        outside: Option<Namespace>,
+        folders: Vec<PathBuf>,
+    ) -> Self {
+        Self { host, nodes, outside, world: Arc::default(), folders }
+    }
+
+    /// The world of the site's programs: made at the first call, with every namespace known by its name.
+    pub fn world(&self) -> Result<&World> {
+        if let Some(world) = self.world.get() {
+            return Ok(world);
+        }
+        let world = World::new(&self.host, &self.folders)?;
+        for node in &self.nodes {
+            world.bind(node.name(), node)?;
+        }
+        Ok(self.world.get_or_init(|| world))
+    }
+
+    /// Makes a namespace that came later known to the programs, too.
+    pub(crate) fn add(&mut self, node: Namespace) -> Result<()> {
+        if let Some(world) = self.world.get() {
+            world.bind(node.name(), &node)?;
+        }
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// Lets go of a node's namespace.
+    pub(crate) fn lose(&mut self, name: &str) -> Result<()> {
+        self.nodes.retain(|node| node.name() != name);
+        match self.world.get() {
+            Some(world) => world.unbind(name),
+            None => Ok(()),
+        }
+    }
+
     /// The network namespace at `path`, as the lab's own programs see it.
     pub fn open(&self, node: &str, path: &str) -> Result<Namespace> {
-        let opened =
-            std::fs::File::open(path).map_err(|error| Error::kernel(format!("opening {path}"), node, error))?;
-        Ok(Namespace::from_fd(node, opened.into()))
+        self.world()?.open_netns(node, path)
     }
 }

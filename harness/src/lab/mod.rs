@@ -1,12 +1,13 @@
 //! Labs: namespaces that live and die together, and the topology that stands in them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
     Error, Namespace, Result, Topology,
     implement::{Native, Shared, Site},
     protocol::{Reply, Request},
     topology,
+    world::Command,
 };
 
 mod node;
@@ -171,7 +172,7 @@ impl Lab {
     /// Has a node, and ports published for it, attached to what stands.
     pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
         if !self.site.nodes.iter().any(|known| known.name() == node.name) {
-            self.site.nodes.push(prepare::node(&node.name)?);
+            self.site.add(prepare::node(&node.name)?)?;
         }
         let mut part = self.asked.clone();
         part.nodes = vec![node.clone()];
@@ -200,6 +201,11 @@ impl Lab {
         self.implementation.reload(&self.site, &Request::new(&self.asked))
     }
 
+    /// A program to be started in the lab's world: in `host`, unless it says otherwise.
+    pub fn command(&self, program: impl AsRef<Path>) -> Result<Command<'_>> {
+        Ok(self.site.world()?.command(program))
+    }
+
     /// A further namespace, prepared as a node's is, that no implementation knows of. Its name is none of the lab's yet.
     pub fn add_namespace(&mut self, name: &str) -> Result<Node> {
         if self.all().iter().any(|node| node.name() == name) {
@@ -220,7 +226,7 @@ impl Lab {
             .filter_map(|end| end.port.clone())
             .collect();
         self.nodes.retain(|node| node.name() != name);
-        self.site.nodes.retain(|namespace| namespace.name() != name);
+        self.site.lose(name)?;
         prepare::wait_gone(&self.host, &ports)
     }
 

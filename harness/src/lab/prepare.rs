@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{LazyLock, Once},
+    sync::{LazyLock, Once, OnceLock},
     time::Duration,
 };
 
@@ -21,6 +21,11 @@ use crate::{
 const UPLINK: u32 = 2;
 
 pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
+    static READY: OnceLock<()> = OnceLock::new();
+    if READY.get().is_none() {
+        crate::enter::ready()?;
+        READY.get_or_init(|| ());
+    }
     raise_limits();
     let mut names = vec!["host"];
     names.extend(topology.nodes.iter().map(|node| node.name.as_str()));
@@ -34,7 +39,7 @@ pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
         _ => None,
     };
     let behind = outside.as_ref().map(|outside| (**outside).clone());
-    let site = Site { host: host.clone(), nodes: namespaces, outside: behind };
+    let site = Site::new(host.clone(), namespaces, behind, implementation.folders());
     let stands = Topology { nodes: Vec::new(), bridges: Vec::new(), ..topology.clone() };
     let nodes = Vec::new();
     let host = Node::bare(host).as_host(&stands);

@@ -1,1 +1,196 @@
-//! The processes of a lab.
+//! The processes of a lab: namespaces of their own for mounts, processes, cgroups, names and IPC.
+//!
+//! Nothing that a program in here does reaches the machine, as long as it does not set out to; and when the lab ends,
+//! or the process that made it, however it ends, everything in here is killed and taken away. What a program finds is
+//! said on the page of the driver protocol, "Where a driver runs".
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
+};
+
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::wait::waitpid,
+    unistd::Pid,
+};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::{Error, Namespace, Result, namespace::on_a_thread};
+
+mod cgroup;
+mod command;
+mod init;
+mod mounts;
+mod program;
+mod sys;
+
+pub use self::{
+    command::{Child, Command, Output},
+    program::write_program,
+};
+
+/// Where programs find their scratch folder: working directory, `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR`.
+pub const SCRATCH: &str = "/var/tmp/scratch";
+
+/// A lab's processes, and the namespaces that they are in. Dropped, it kills them all.
+#[derive(Debug)]
+#[must_use = "its processes are killed as soon as it is dropped"]
+pub struct World {
+    host: Namespace,
+    /// PID 1, as the machine numbers it.
+    init: Pid,
+    /// PID 1 ends its world when this closes.
+    lifeline: Mutex<Option<OwnedFd>>,
+    inside: Inside,
+    cgroup: Option<cgroup::Subtree>,
+}
+
+/// The namespaces that a program is born into, besides the network's.
+#[derive(Debug)]
+struct Inside {
+    mount: OwnedFd,
+    pid: OwnedFd,
+    uts: OwnedFd,
+    ipc: OwnedFd,
+    cgroup: OwnedFd,
+}
+
+impl World {
+    /// A world around the network namespace `host`, in which `folders` are to be seen at their own paths, read-only.
+    pub fn new(host: &Namespace, folders: &[PathBuf]) -> Result<Self> {
+        Self::make(host, folders).map_err(|error| Error::kernel("making a world for programs", host.name(), error))
+    }
+
+    fn make(host: &Namespace, folders: &[PathBuf]) -> io::Result<Self> {
+        let cgroup = cgroup::Subtree::new()?;
+        let started = on_a_thread(|| init::start(host, folders, cgroup.as_ref()));
+        let init::Started { pid, lifeline } = started?;
+        let namespace = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).map(OwnedFd::from);
+        let inside = Inside {
+            mount: namespace("mnt")?,
+            pid: namespace("pid_for_children").or_else(|_| namespace("pid"))?,
+            uts: namespace("uts")?,
+            ipc: namespace("ipc")?,
+            cgroup: namespace("cgroup")?,
+        };
+        let world = Self { host: host.clone(), init: pid, lifeline: Mutex::new(Some(lifeline)), inside, cgroup };
+        world.bind("host", host).map_err(io::Error::other)?;
+        Ok(world)
+    }
+
+    /// Makes a network namespace known as `/run/netns/NAME`; an older one of this name gives way.
+    pub fn bind(&self, name: &str, namespace: &Namespace) -> Result<()> {
+        let path = format!("/run/netns/{name}");
+        let bind = || {
+            fs::create_dir_all("/run/netns")?;
+            if Path::new(&path).exists() {
+                let _ = nix::mount::umount2(path.as_str(), nix::mount::MntFlags::MNT_DETACH);
+            }
+            File::create(&path)?;
+            let flags =
+                OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let tree = open_tree(namespace, "", flags)?;
+            move_mount(&tree, "", rustix::fs::CWD, path.as_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            Ok(())
+        };
+        self.with_mounts(bind).map_err(|error| Error::kernel(format!("binding {path}"), self.host.name(), error))
+    }
+
+    /// Takes `/run/netns/NAME` away, so that the namespace can go.
+    pub fn unbind(&self, name: &str) -> Result<()> {
+        let path = format!("/run/netns/{name}");
+        let unbind = || {
+            nix::mount::umount2(path.as_str(), nix::mount::MntFlags::MNT_DETACH)?;
+            fs::remove_file(&path)
+        };
+        self.with_mounts(unbind).map_err(|error| Error::kernel(format!("unbinding {path}"), self.host.name(), error))
+    }
+
+    /// The network namespace that a path leads to, for the lab's own programs: `/proc/4711/ns/net` is their process 4711.
+    pub fn open_netns(&self, name: &str, path: &str) -> Result<Namespace> {
+        let opened = self.with_mounts(|| sys::open_netns(path));
+        let fd = opened.map_err(|error| Error::kernel(format!("opening {path}"), name, error))?;
+        Ok(Namespace::from_fd(name, fd))
+    }
+
+    /// Writes a file, as the lab's programs see the path.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        let written = self.with_mounts(|| fs::write(path, text));
+        written.map_err(|error| Error::kernel(format!("writing {path}"), self.host.name(), error))
+    }
+
+    /// Reads a file, as the lab's programs see the path.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let read = self.with_mounts(|| fs::read_to_string(path));
+        read.map_err(|error| Error::kernel(format!("reading {path}"), self.host.name(), error))
+    }
+
+    /// A program to be started, in the network namespace `host` unless it says otherwise.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command<'_> {
+        Command::new(self, program.as_ref())
+    }
+
+    /// Runs `code` on a thread that sees the lab's mounts.
+    fn with_mounts<T: Send>(&self, code: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        on_a_thread(|| {
+            unshare(CloneFlags::CLONE_FS)?;
+            setns(&self.inside.mount, CloneFlags::CLONE_NEWNS)?;
+            code()
+        })
+    }
+
+    /// Runs `code` on a thread whose children are born in the lab.
+    fn with_all<T: Send>(&self, net: &Namespace, code: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        on_a_thread(|| {
+            unshare(CloneFlags::CLONE_FS)?;
+            setns(net, CloneFlags::CLONE_NEWNET)?;
+            for (fd, kind) in [
+                (&self.inside.uts, CloneFlags::CLONE_NEWUTS),
+                (&self.inside.ipc, CloneFlags::CLONE_NEWIPC),
+                (&self.inside.cgroup, CloneFlags::CLONE_NEWCGROUP),
+                (&self.inside.pid, CloneFlags::CLONE_NEWPID),
+                (&self.inside.mount, CloneFlags::CLONE_NEWNS),
+            ] {
+                setns(fd, kind)?;
+            }
+            sys::drop_module_loading()?;
+            code()
+        })
+    }
+
+    /// Ends it: kills every process, takes its cgroups away, and waits until PID 1 is gone.
+    fn end(&self) {
+        let lifeline = self.lifeline.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        drop(lifeline);
+        // PID 1 kills and reaps before it goes; nothing in it can wait for anything else.
+        let _ = waitpid(self.init, None);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.remove();
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // A second panic would abort the tests beside this one.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.end()));
+        } else {
+            self.end();
+        }
+    }
+}
+
+impl AsFd for World {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.inside.mount.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod compare;
+mod doctor;
 mod explain;
 mod list;
 mod run;
@@ -50,6 +51,8 @@ enum Command {
     List(list::Args),
     /// Tell what a case claims, with a picture, its source, and what failing would mean
     Explain(explain::Args),
+    /// Tell what this machine has of what labs need, and what to do about what it has not
+    Doctor,
     /// Tell what changed between two reports
     Compare(compare::Args),
     /// Print completions for a shell
@@ -60,11 +63,14 @@ enum Command {
 }
 
 pub(crate) fn main() -> ExitCode {
+    // Before there is a second thread: a user namespace can only be entered while there is one.
+    netproof::enter_now();
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Doctor => doctor::run(),
         Command::Compare(args) => compare::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "netproof", &mut std::io::stdout());

@@ -104,6 +104,10 @@ pub(crate) fn run(args: &Args) -> Ended {
         }
     }
     let deviations = args.deviations.as_deref().map(Deviations::read).transpose()?;
+    if let Err(error) = netproof::environment::ready() {
+        anstream::eprintln!("{error}");
+        return Ok(3);
+    }
     let subjects = subjects(args)?;
     let stop = stopped_by_signals()?;
     let mut report = Report::new();
