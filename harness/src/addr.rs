@@ -52,6 +52,16 @@ pub(crate) fn family(address: IpAddr) -> AddressFamily {
 }
 
 impl Namespace {
+    /// Adds an address to a link. Equivalent to `ip address add ADDRESS dev LINK` (broadcast `+`).
+    pub fn add_address(&self, link: &str, address: IpNet) -> Result<()> {
+        self.apply(add(self.index(link)?, address))
+    }
+
+    /// Takes an address from a link. Equivalent to `ip address del ADDRESS dev LINK`.
+    pub fn delete_address(&self, link: &str, address: IpNet) -> Result<()> {
+        self.apply(delete(self.index(link)?, address))
+    }
+
     /// Every address, as the kernel describes it.
     pub(crate) fn address_messages(&self) -> Result<Vec<AddressMessage>> {
         let found = self.ask("listing addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()), true)?;

@@ -20,14 +20,26 @@ pub fn set_static(port: u32, mac: Mac) -> Request {
     set(port, mac, NeighbourState::Noarp)
 }
 
+/// Has the bridge forget this MAC address, learned or set, behind the port with this index. Equivalent to
+/// `bridge fdb del MAC dev PORT master`.
+pub fn delete(port: u32, mac: Mac) -> Request {
+    let message = message(port, mac);
+    Request::change(format!("deleting FDB entry {mac}"), RouteNetlinkMessage::DelNeighbour(message))
+}
+
 fn set(port: u32, mac: Mac, state: NeighbourState) -> Request {
+    let mut message = message(port, mac);
+    message.header.state = state;
+    Request::replace(format!("setting FDB entry {mac}"), RouteNetlinkMessage::NewNeighbour(message))
+}
+
+fn message(port: u32, mac: Mac) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
     message.header.ifindex = port;
-    message.header.state = state;
     message.header.flags = NeighbourFlags::Controller;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    Request::replace(format!("setting FDB entry {mac}"), RouteNetlinkMessage::NewNeighbour(message))
+    message
 }
 
 impl Namespace {

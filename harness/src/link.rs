@@ -1,6 +1,9 @@
 //! Links: bridges and veth pairs, over `RTM_NEWLINK` and its kin.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::{
+    collections::{BTreeSet, HashMap},
+    os::fd::{AsFd, AsRawFd},
+};
 
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec,
@@ -304,14 +307,26 @@ impl Namespace {
         found.map(|(found, link)| found.ok_or_else(|| self.no_link(link))).collect()
     }
 
+    /// The names of the links with these indexes: a few are asked for one by one, of more all are listed.
+    pub(crate) fn link_names(&self, indexes: impl IntoIterator<Item = u32>) -> Result<HashMap<u32, String>> {
+        const FEW: usize = 8;
+        let indexes: BTreeSet<u32> = indexes.into_iter().collect();
+        let links = if indexes.len() > FEW {
+            self.link_messages()?
+        } else {
+            let question =
+                |index: u32| RouteNetlinkMessage::GetLink(LinkMessageBuilder::<LinkUnspec>::new().index(index).build());
+            let found = self.ask_each("looking up links", indexes.into_iter().map(question))?;
+            found.into_iter().flatten().filter_map(as_link).collect()
+        };
+        Ok(links.iter().filter_map(|link| Some((link.header.index, name_of(link)?.to_owned()))).collect())
+    }
+
     fn look_up(&self, links: &[&str]) -> Result<Vec<Option<LinkMessage>>> {
         let question =
             |link: &&str| RouteNetlinkMessage::GetLink(LinkMessageBuilder::<LinkUnspec>::new().name(*link).build());
         let doing = format!("looking up {}", links.join(", "));
-        let found = self.ask_each(&doing, links.iter().map(question))?.into_iter().map(|found| match found {
-            Some(RouteNetlinkMessage::NewLink(link)) => Some(link),
-            _ => None,
-        });
+        let found = self.ask_each(&doing, links.iter().map(question))?.into_iter().map(|found| found.and_then(as_link));
         Ok(found.collect())
     }
 
@@ -325,11 +340,14 @@ impl Namespace {
     /// Every link, as the kernel describes it.
     pub(crate) fn link_messages(&self) -> Result<Vec<LinkMessage>> {
         let found = self.ask("listing links", RouteNetlinkMessage::GetLink(LinkMessage::default()), true)?;
-        let links = found.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some(link),
-            _ => None,
-        });
-        Ok(links.collect())
+        Ok(found.into_iter().filter_map(as_link).collect())
+    }
+}
+
+fn as_link(message: RouteNetlinkMessage) -> Option<LinkMessage> {
+    match message {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
     }
 }
 
@@ -353,36 +371,4 @@ pub(crate) fn name_of(link: &LinkMessage) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A veth is made with its port attached and its peer in the node, in one message.
-    ///
-    ///     host[br0: port] --- end[node]
-    #[test]
-    fn both_ends_in_place() {
-        let (host, node) = (Namespace::new("host").unwrap(), Namespace::new("node").unwrap());
-        let mac = Mac([2, 0, 0, 0, 0, 1]);
-        host.apply_all([
-            Bridge::new("br0").index(10).request(),
-            Veth::new("port", "end").index(11).master(10).peer_in(&node).peer_mac(mac).mtu(1400).request(),
-        ])
-        .unwrap();
-        node.apply(set_up("end")).unwrap();
-        let end = node.link_message("end").unwrap();
-        assert!(end.attributes.contains(&LinkAttribute::Address(mac.0.to_vec())));
-        assert!(end.attributes.contains(&LinkAttribute::Mtu(1400)));
-        let port = host.link_message("port").unwrap();
-        assert!(port.attributes.contains(&LinkAttribute::Controller(10)));
-        host.apply(set_port("port", 11, PortFlag::Hairpin, true)).unwrap();
-        host.flush_fdb("br0").unwrap();
-    }
-
-    /// An error names the object, the namespace and the kernel's reason.
-    #[test]
-    fn an_error_names_all() {
-        let host = Namespace::new("host").unwrap();
-        let error = host.apply(set_up("nothing")).unwrap_err().to_string();
-        assert_eq!(error, "bringing up link nothing in namespace host: No such device (os error 19)");
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ impl Namespace {
         self.run(|| {
             for (name, value) in settings {
                 let name = name.as_ref();
-                fs::write(path(name), value)
+                fs::write(path_here(name)?, value)
                     .map_err(|error| Error::kernel(format!("setting sysctl {name}={value}"), self.name(), error))?;
             }
             Ok(())
@@ -26,7 +26,8 @@ impl Namespace {
 
     /// What a sysctl is set to, without the line's end. Equivalent to `sysctl -n NAME`.
     pub fn sysctl(&self, name: &str) -> Result<String> {
-        let read = self.run(|| fs::read_to_string(path(name)))?;
+        let path = path_here(name)?;
+        let read = self.run(|| fs::read_to_string(path))?;
         let text = read.map_err(|error| Error::kernel(format!("reading sysctl {name}"), self.name(), error))?;
         Ok(text.trim_end().to_owned())
     }
@@ -38,6 +39,14 @@ impl Namespace {
             other => other.map(Some),
         }
     }
+}
+
+/// Others than those of a network namespace are the machine's own.
+fn path_here(name: &str) -> Result<String> {
+    if name.starts_with("net.") {
+        return Ok(path(name));
+    }
+    Err(Error::Usage(format!("sysctl {name} is the whole machine's: only those under net. are of a namespace")))
 }
 
 /// `net.ipv4.conf.eth0/10.rp_filter` is `/proc/sys/net/ipv4/conf/eth0.10/rp_filter`.
@@ -68,6 +77,15 @@ mod tests {
         assert_eq!(one.sysctl_if_there("net.ipv4.no_such").unwrap(), None);
         let error = one.set_sysctl("net.ipv4.no_such", "1").unwrap_err().to_string();
         assert!(error.contains("net.ipv4.no_such=1 in namespace one"), "{error}");
+    }
+
+    /// What is not of a network namespace is refused, written or read, before anything is opened.
+    #[test]
+    fn the_machines_own_sysctls_are_refused() {
+        let one = Namespace::new("one").unwrap();
+        let error = one.set_sysctl("kernel.threads-max", "1").unwrap_err();
+        assert!(matches!(error, Error::Usage(_)), "{error}");
+        assert!(matches!(one.sysctl("/net.ipv4.ip_forward").unwrap_err(), Error::Usage(_)));
     }
 
     /// Dots and slashes change places, as sysctl(8) says.

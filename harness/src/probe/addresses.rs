@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Namespace, Result, link::name_of, watch::Group};
+use crate::{Deadline, Namespace, Result, watch::Group};
 
 impl Namespace {
     /// Looks at every address. Equivalent to `ip address`.
@@ -45,10 +45,8 @@ pub struct AddressList(pub Vec<Address>);
 impl Addresses {
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Address>> {
-        let links = self.namespace.link_messages()?;
-        let names: HashMap<u32, &str> =
-            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
         let addresses = self.namespace.address_messages()?;
+        let names = self.namespace.link_names(addresses.iter().map(|message| message.header.index))?;
         Ok(addresses.iter().filter_map(|message| describe(message, &names)).collect())
     }
 }
@@ -100,7 +98,7 @@ impl fmt::Display for Address {
     }
 }
 
-fn describe(message: &AddressMessage, names: &HashMap<u32, &str>) -> Option<Address> {
+fn describe(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Address> {
     let mut local = None;
     let mut address = None;
     let mut flags = AddressFlags::empty();
@@ -113,10 +111,37 @@ fn describe(message: &AddressMessage, names: &HashMap<u32, &str>) -> Option<Addr
         }
     }
     Some(Address {
-        dev: (*names.get(&message.header.index)?).to_owned(),
+        dev: names.get(&message.header.index)?.clone(),
         address: IpNet::new(local.or(address)?, message.header.prefix_len).ok()?,
         tentative: flags.contains(AddressFlags::Tentative),
         dadfailed: flags.contains(AddressFlags::Dadfailed),
         permanent: flags.contains(AddressFlags::Permanent),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::probe::testing::pair;
+
+    /// Addresses are listed with their device and what is special about them, and go when they are deleted.
+    ///
+    ///     a[a0 10.0.0.1/24 fd00::1/64] --- b
+    #[test]
+    fn addresses_come_and_go() {
+        let (a, _b) = pair();
+        let shown = || a.addresses().list().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let has = |line: &str| shown().iter().any(|shown| shown == line);
+        for line in ["a0               10.0.0.1/24", "a0               fd00::1/64", "lo               127.0.0.1/8"] {
+            assert!(has(line), "{line} in {:?}", shown());
+        }
+        a.set_sysctl("net.ipv6.conf.a0.accept_dad", "1").unwrap();
+        a.add_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
+        assert!(has("a0               fd00::7/64 tentative"), "{:?}", shown());
+        a.settle_addresses().unwrap();
+        assert!(has("a0               fd00::7/64"), "{:?}", shown());
+        a.delete_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
+        assert!(!shown().iter().any(|line| line.contains("fd00::7")), "{:?}", shown());
+        let error = a.add_address("a0", "10.0.0.1/24".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("adding address 10.0.0.1/24") && error.contains("exists"), "{error}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, fs};
 
+use rtnetlink::packet_route::link::{LinkAttribute, Stats64};
+
 use super::{Probe, Seen, Watch, traffic::Again};
 use crate::{Deadline, Error, Namespace, Result};
 
@@ -9,7 +11,7 @@ impl Namespace {
     /// Looks at a counter of the namespace's IP stack, by the name that `nstat -az` gives it:
     /// `TcpExtIPReversePathFilter`, `IpForwDatagrams`, `Ip6OutForwDatagrams`.
     pub fn counter(&self, name: &str) -> Counter {
-        Counter { namespace: self.clone(), name: name.into() }
+        Counter { namespace: self.clone(), name: name.into(), dev: None }
     }
 }
 
@@ -19,6 +21,7 @@ impl Namespace {
 pub struct Counter {
     namespace: Namespace,
     name: String,
+    dev: Option<String>,
 }
 
 /// A counter's value.
@@ -29,8 +32,23 @@ pub struct Count {
 }
 
 impl Counter {
+    /// A device's counter instead, by the name that `/sys/class/net/DEV/statistics/` gives it: `tx_dropped`,
+    /// `rx_dropped`, `rx_packets`, `tx_bytes`. Equivalent to `ip -s link show DEV`.
+    pub fn on(mut self, dev: impl Into<String>) -> Self {
+        self.dev = Some(dev.into());
+        self
+    }
+
     /// Its value now. One that this kernel does not have is an error.
     pub fn read(&self) -> Result<u64> {
+        if let Some(dev) = &self.dev {
+            let link = self.namespace.link_message(dev)?;
+            let found = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(stats) => of_device(stats, &self.name),
+                _ => None,
+            });
+            return found.ok_or_else(|| Error::Unsupported(format!("devices have no counter {}", self.name)));
+        }
         let read = |file: &str| {
             let text = self.namespace.run(|| fs::read_to_string(format!("/proc/thread-self/net/{file}")))?;
             text.map_err(|error| Error::kernel(format!("reading /proc/net/{file}"), self.namespace.name(), error))
@@ -48,7 +66,10 @@ impl Probe for Counter {
     type Output = Count;
 
     fn describe(&self) -> String {
-        format!("{}: nstat -az {}", self.namespace.name(), self.name)
+        match &self.dev {
+            Some(dev) => format!("{}: ip -s link show {dev}: {}", self.namespace.name(), self.name),
+            None => format!("{}: nstat -az {}", self.namespace.name(), self.name),
+        }
     }
 
     fn look(&self, _deadline: Deadline) -> Result<Count> {
@@ -78,6 +99,22 @@ impl fmt::Display for Count {
     }
 }
 
+fn of_device(stats: &Stats64, name: &str) -> Option<u64> {
+    Some(match name {
+        "rx_packets" => stats.rx_packets,
+        "tx_packets" => stats.tx_packets,
+        "rx_bytes" => stats.rx_bytes,
+        "tx_bytes" => stats.tx_bytes,
+        "rx_errors" => stats.rx_errors,
+        "tx_errors" => stats.tx_errors,
+        "rx_dropped" => stats.rx_dropped,
+        "tx_dropped" => stats.tx_dropped,
+        "rx_nohandler" => stats.rx_nohandler,
+        "multicast" => stats.multicast,
+        _ => return None,
+    })
+}
+
 /// `Ip6OutForwDatagrams    7`
 fn one_a_line(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().map(str::split_whitespace);
@@ -97,7 +134,13 @@ fn two_lines(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
+    use crate::{
+        link::set_mtu,
+        probe::testing::{look, pair},
+    };
 
     /// Each of the three files is read, and an unknown name is told as such.
     #[test]
@@ -107,5 +150,24 @@ mod tests {
             assert_eq!(namespace.counter(name).read().unwrap(), 0, "{name}");
         }
         assert!(matches!(namespace.counter("IpNothing").read(), Err(Error::Unsupported(_))));
+    }
+
+    /// A frame larger than the receiver's MTU and a VLAN tag allow is dropped, and counted at both ends.
+    ///
+    ///     a[a0 mtu 1500] --- b[b0 mtu 1400]
+    #[test]
+    fn dropped_frames_are_counted_at_both_ends() {
+        let (a, b) = pair();
+        b.apply(set_mtu("b0", 1400)).unwrap();
+        let drops =
+            || [a.counter("tx_dropped").on("a0"), b.counter("rx_dropped").on("b0")].map(|drops| drops.read().unwrap());
+        let before = drops();
+        let there = IpAddr::from(Ipv4Addr::new(10, 0, 0, 2));
+        assert!(look(&a.ping(there).size(1400 - 28)).answered());
+        assert_eq!(drops(), before);
+        assert!(!look(&a.ping(there).size(1420 - 28).dont_fragment()).answered());
+        assert_eq!(drops(), before.map(|count| count + 1));
+        assert!(matches!(a.counter("tx_nothing").on("a0").read(), Err(Error::Unsupported(_))));
+        assert!(a.counter("tx_dropped").on("a9").read().is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Mac, Namespace, Result, link::name_of, watch::Group};
+use crate::{Deadline, Mac, Namespace, Result, watch::Group};
 
 impl Namespace {
     /// Looks at a bridge's forwarding database. Equivalent to `bridge fdb show br BRIDGE`.
@@ -24,7 +24,7 @@ pub struct FdbEntry {
     pub dev: String,
     /// The VLAN, where the bridge filters them.
     pub vlan: Option<u16>,
-    /// Whether it is a device's own address, or was set by hand: not learned.
+    /// Whether it is a device's own address, or was set by hand (`permanent` or `static`): not learned.
     pub permanent: bool,
 }
 
@@ -60,13 +60,13 @@ pub struct Learned {
 }
 
 impl Fdb {
-    /// Lists its entries.
+    /// Lists its entries, without those of multicast groups. A bridge that is not there is an error.
     pub fn list(&self) -> Result<Vec<FdbEntry>> {
-        let links = self.namespace.link_messages()?;
-        let names: HashMap<u32, &str> =
-            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
-        let entries = self.namespace.fdb_messages()?;
-        Ok(entries.iter().filter_map(|message| describe(message, &self.bridge, &names)).collect())
+        let bridge = self.namespace.index(&self.bridge)?;
+        let mut entries = self.namespace.fdb_messages()?;
+        entries.retain(|message| message.attributes.contains(&NeighbourAttribute::Controller(bridge)));
+        let names = self.namespace.link_names(entries.iter().map(|message| message.header.ifindex))?;
+        Ok(entries.iter().filter_map(|message| describe(message, &names)).collect())
     }
 
     /// The port that this MAC address was learned on. Patterns see `Some("veth1-0")` or `None`.
@@ -161,22 +161,57 @@ impl fmt::Display for FdbEntry {
     }
 }
 
-fn describe(message: &NeighbourMessage, bridge: &str, names: &HashMap<u32, &str>) -> Option<FdbEntry> {
+fn describe(message: &NeighbourMessage, names: &HashMap<u32, String>) -> Option<FdbEntry> {
     let mut mac = None;
     let mut vlan = None;
-    let mut master = None;
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::from_slice(bytes),
             NeighbourAttribute::Vlan(id) => vlan = Some(*id),
-            NeighbourAttribute::Controller(index) => master = names.get(index).copied(),
             _ => {}
         }
     }
-    let dev = *names.get(&message.header.ifindex)?;
-    if master != Some(bridge) || mac?.is_multicast() {
-        return None;
+    let mac = mac.filter(|mac| !mac.is_multicast())?;
+    let permanent = matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
+    Some(FdbEntry { mac, dev: names.get(&message.header.ifindex)?.clone(), vlan, permanent })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::{
+        fdb, link,
+        probe::testing::{bridged, look},
+    };
+
+    /// What was learned is told apart from what was set, and only what was learned is forgotten.
+    ///
+    ///     n1 --- p1[br0]p2 --- n2
+    #[test]
+    fn learned_and_set_entries() {
+        let (host, [n1, n2, _]) = bridged();
+        let mac_of = |node: &Namespace, dev: &str| node.link(dev).read().unwrap().unwrap().mac.unwrap();
+        let (one, two, set) = (mac_of(&n1, "e1"), mac_of(&n2, "e2"), Mac([2, 0, 0, 0, 0, 9]));
+        host.flush_fdb("br0").unwrap();
+        assert!(look(&n1.ping(IpAddr::from(Ipv4Addr::new(10, 0, 0, 2)))).answered());
+        assert_eq!(look(&host.fdb("br0").port_of(one)).seen(), Some("p1"));
+        assert_eq!(look(&host.fdb("br0").port_of(two)).seen(), Some("p2"));
+
+        let p3 = host.index("p3").unwrap();
+        host.apply(fdb::set_static(p3, set)).unwrap();
+        let entry = host.fdb("br0").list().unwrap().into_iter().find(|entry| entry.mac == set).unwrap();
+        assert!(entry.permanent && entry.dev == "p3", "{entry}");
+        host.flush_fdb("br0").unwrap();
+        let left = host.fdb("br0").list().unwrap();
+        assert!(left.iter().all(|entry| entry.permanent) && left.contains(&entry), "{left:?}");
+        assert_eq!(look(&host.fdb("br0").port_of(one)).to_string(), format!("{one} was not learned"));
+
+        host.apply(fdb::delete(p3, set)).unwrap();
+        assert!(!host.fdb("br0").list().unwrap().contains(&entry));
+        assert!(host.fdb("br1").list().is_err());
+        host.apply(link::delete("br0")).unwrap();
+        assert!(host.fdb("br0").list().is_err());
     }
-    let permanent = message.header.state == NeighbourState::Permanent;
-    Some(FdbEntry { mac: mac?, dev: dev.to_owned(), vlan, permanent })
 }

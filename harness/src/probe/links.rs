@@ -49,7 +49,7 @@ pub struct Link {
     pub group: u32,
     /// What a bridge port is set to.
     pub port: Option<Port>,
-    /// Frames that it refused to send, and that it threw away on receipt.
+    /// How many frames it dropped instead of sending, and on receipt (`tx_dropped`, `rx_dropped`).
     pub dropped: (u64, u64),
 }
 
@@ -59,7 +59,8 @@ pub struct Link {
 pub struct Port {
     /// Its STP state: `disabled`, `listening`, `learning`, `forwarding`, `blocking`.
     pub state: String,
-    /// Its flags that are on, in the words of `bridge -d link`: `hairpin`, `isolated`, `learning`, `flood`.
+    /// Its flags that are on, in the words of `bridge -d link`: `hairpin`, `isolated`, `learning`,
+    /// `flood`, `mcast_flood`, `bcast_flood`.
     pub flags: Vec<&'static str>,
 }
 
@@ -83,6 +84,10 @@ pub struct LinkView<'a> {
     pub master: &'a str,
     /// See [`Port::state`].
     pub port_state: &'a str,
+    /// See [`Port::flags`].
+    pub port_flags: &'a [&'static str],
+    /// See [`Link::dropped`].
+    pub dropped: (u64, u64),
 }
 
 /// A probe of every link.
@@ -123,7 +128,13 @@ impl Links {
 impl OneLink {
     /// The link, or `None` where there is none of this name.
     pub fn read(&self) -> Result<Option<Link>> {
-        Ok(self.namespace.links().list()?.into_iter().find(|link| link.name == self.name))
+        let Some(message) = self.namespace.link_if_there(&self.name)? else { return Ok(None) };
+        let master = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Controller(index) => Some(*index),
+            _ => None,
+        });
+        let names = self.namespace.link_names(master)?;
+        Ok(Some(describe(&message, &names)))
     }
 }
 
@@ -188,6 +199,8 @@ impl Seen for MaybeLink {
             mac: link.mac,
             master: link.master.as_deref().unwrap_or_default(),
             port_state: link.port.as_ref().map(|port| port.state.as_str()).unwrap_or_default(),
+            port_flags: link.port.as_ref().map(|port| port.flags.as_slice()).unwrap_or_default(),
+            dropped: link.dropped,
         })
     }
 }
@@ -267,8 +280,44 @@ fn port(info: &LinkInfo) -> Option<Port> {
             InfoBridgePort::Isolated(true) => port.flags.push("isolated"),
             InfoBridgePort::Learning(true) => port.flags.push("learning"),
             InfoBridgePort::UnicastFlood(true) => port.flags.push("flood"),
+            InfoBridgePort::MulticastFlood(true) => port.flags.push("mcast_flood"),
+            InfoBridgePort::BroadcastFlood(true) => port.flags.push("bcast_flood"),
             _ => {}
         }
     }
     Some(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        link::{PortFlag, set_down, set_port},
+        probe::testing::{bridged, look},
+    };
+
+    /// One link by its name is the same as that one of all; its port's flags follow what is set.
+    ///
+    ///     n1 --- p1[br0]
+    #[test]
+    fn one_link_is_one_of_all() {
+        let (host, [n1, ..]) = bridged();
+        let link = host.link("p1").read().unwrap().unwrap();
+        assert!(host.links().list().unwrap().contains(&link));
+        assert_eq!((link.kind.as_str(), link.master.as_deref(), link.state.as_str()), ("veth", Some("br0"), "UP"));
+        assert_eq!(link.peer, Some(n1.index("e1").unwrap()));
+        assert!(link.to_string().contains(" master br0 state forwarding learning flood"), "{link}");
+
+        let flags = [(PortFlag::Isolated, true), (PortFlag::Hairpin, true), (PortFlag::Learning, false)];
+        host.apply_all(flags.map(|(flag, on)| set_port("p1", link.index, flag, on))).unwrap();
+        let seen = look(&host.link("p1"));
+        let Some(LinkView { port_flags, port_state: "forwarding", .. }) = seen.seen() else { panic!("{seen}") };
+        assert!(port_flags.contains(&"isolated") && port_flags.contains(&"hairpin"), "{port_flags:?}");
+        assert!(!port_flags.contains(&"learning") && port_flags.contains(&"bcast_flood"), "{port_flags:?}");
+
+        n1.apply(set_down("e1")).unwrap();
+        let seen = look(&host.link("p1"));
+        assert!(matches!(seen.seen(), Some(LinkView { up: true, carrier: false, .. })), "{seen}");
+        assert_eq!(look(&host.link("p9")).to_string(), "there is no such link");
+    }
 }

@@ -29,6 +29,7 @@ pub mod route_to;
 pub mod routes;
 pub mod rules;
 pub(crate) mod sys;
+pub mod sysctl;
 pub mod talk;
 pub mod tap;
 pub mod target;

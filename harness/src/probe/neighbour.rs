@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 
 use super::{Carries, Journey, Probe, Seen, Watch};
-use crate::{Deadline, Mac, Namespace, Result, Target, link::name_of, watch::Group};
+use crate::{Deadline, Mac, Namespace, Result, Target, watch::Group};
 
 impl Namespace {
     /// Looks at every neighbour. Equivalent to `ip neigh`.
@@ -17,6 +17,13 @@ impl Namespace {
     /// Equivalent to `ip neigh show to TARGET`.
     pub fn neighbour(&self, target: impl Into<Target>) -> OneNeighbour {
         OneNeighbour { namespace: self.clone(), target: target.into(), dev: None }
+    }
+
+    fn neighbours_where(&self, wanted: impl Fn(IpAddr) -> bool) -> Result<Vec<Neighbour>> {
+        let mut messages = self.neighbour_messages()?;
+        messages.retain(|message| address_of(message).is_some_and(&wanted));
+        let names = self.link_names(messages.iter().map(|message| message.header.ifindex))?;
+        Ok(messages.iter().filter_map(|message| describe(message, &names)).collect())
     }
 }
 
@@ -94,11 +101,7 @@ pub struct MaybeMac(pub Option<Mac>);
 impl Neighbours {
     /// Lists them: of both IP versions, without those that need no asking.
     pub fn list(&self) -> Result<Vec<Neighbour>> {
-        let links = self.namespace.link_messages()?;
-        let names: HashMap<u32, &str> =
-            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
-        let neighbours = self.namespace.neighbour_messages()?;
-        Ok(neighbours.iter().filter_map(|message| describe(message, &names)).collect())
+        self.namespace.neighbours_where(|_| true)
     }
 }
 
@@ -116,10 +119,8 @@ impl OneNeighbour {
 
     /// The entry, or `None`. Of several devices' entries the best known.
     pub fn read(&self) -> Result<Option<Neighbour>> {
-        let mut found = self.namespace.neighbours().list()?;
-        found.retain(|entry| {
-            entry.address == self.target.address && self.dev.as_ref().is_none_or(|dev| *dev == entry.dev)
-        });
+        let mut found = self.namespace.neighbours_where(|address| address == self.target.address)?;
+        found.retain(|entry| self.dev.as_ref().is_none_or(|dev| *dev == entry.dev));
         Ok(found.into_iter().min_by_key(|entry| matches!(entry.state, State::Incomplete | State::Failed)))
     }
 }
@@ -257,17 +258,11 @@ impl fmt::Display for Neighbour {
     }
 }
 
-fn describe(message: &NeighbourMessage, names: &HashMap<u32, &str>) -> Option<Neighbour> {
-    let mut address = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(IpAddr::from(*found)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => address = Some(IpAddr::from(*found)),
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::from_slice(bytes),
-            _ => {}
-        }
-    }
+fn describe(message: &NeighbourMessage, names: &HashMap<u32, String>) -> Option<Neighbour> {
+    let mac = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => Mac::from_slice(bytes),
+        _ => None,
+    });
     let state = match message.header.state {
         NeighbourState::Incomplete => State::Incomplete,
         NeighbourState::Reachable => State::Reachable,
@@ -279,5 +274,86 @@ fn describe(message: &NeighbourMessage, names: &HashMap<u32, &str>) -> Option<Ne
         // Multicast and loopback: nobody is asked.
         _ => return None,
     };
-    Some(Neighbour { address: address?, dev: (*names.get(&message.header.ifindex)?).to_owned(), mac, state })
+    Some(Neighbour { address: address_of(message)?, dev: names.get(&message.header.ifindex)?.clone(), mac, state })
+}
+
+fn address_of(message: &NeighbourMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some((*address).into()),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{
+        neigh,
+        probe::testing::{look, pair},
+    };
+
+    const THERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+    /// Waits, by the kernel's own announcements, until this neighbour is in that state.
+    fn becomes(probe: &OneNeighbour, state: State) {
+        let deadline = Deadline::after(std::time::Duration::from_secs(5));
+        let mut watch = probe.watch().unwrap();
+        while look(probe).seen() != state {
+            assert!(watch.wait(deadline).unwrap(), "{} instead of {state:?}", look(probe));
+        }
+    }
+
+    /// A neighbour comes to be known, is forgotten, set for good, and kept by a flush.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn a_neighbours_life() {
+        let (a, b) = pair();
+        let known = a.neighbour(IpAddr::from(THERE)).on("a0");
+        a.flush_neighbours().unwrap();
+        assert_eq!(look(&known).seen(), State::Absent);
+        assert!(look(&a.ping(IpAddr::from(THERE))).answered());
+        assert_eq!(look(&known).seen(), State::Reachable);
+        let mac = b.link("b0").read().unwrap().unwrap().mac;
+        assert_eq!(look(&known.clone().mac()).seen(), mac);
+        assert_eq!(look(&known).to_string(), format!("10.0.0.2 dev a0 lladdr {} REACHABLE", mac.unwrap()));
+        assert_eq!(look(&a.neighbour(IpAddr::from(THERE)).on("lo")).seen(), State::Absent);
+
+        a.flush_neighbours().unwrap();
+        assert_eq!(look(&known).seen(), State::Absent);
+        let index = a.index("a0").unwrap();
+        a.apply(neigh::set_permanent(index, THERE.into(), Mac([2, 0, 0, 0, 0, 9]))).unwrap();
+        a.flush_neighbours().unwrap();
+        assert_eq!(look(&known).seen(), State::Permanent);
+        a.apply(neigh::delete(index, THERE.into())).unwrap();
+        assert_eq!(look(&known).seen(), State::Absent);
+        let again = neigh::delete(index, THERE.into());
+        assert!(a.apply(again.clone()).is_err() && a.apply(again.may_be_gone()).is_ok());
+    }
+
+    /// Who does not answer is asked for three times, 50 ms apart once quickened, and then `Failed`.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn nobody_fails_quickly() {
+        let (a, _b) = pair();
+        a.set_sysctls(&["ipv4", "ipv6"].map(|version| (format!("net.{version}.neigh.a0.retrans_time_ms"), "1000")))
+            .unwrap();
+        a.quicken().unwrap();
+        for version in ["ipv4", "ipv6"] {
+            let set: u32 = a.sysctl(&format!("net.{version}.neigh.a0.retrans_time_ms")).unwrap().parse().unwrap();
+            // Rounded up to a tick.
+            assert!((50..=60).contains(&set), "{set}");
+        }
+        let nobody = a.neighbour(IpAddr::from(NOBODY));
+        let started = std::time::Instant::now();
+        assert!(!look(&a.ping(IpAddr::from(NOBODY))).answered());
+        becomes(&nobody, State::Failed);
+        assert!(started.elapsed() < std::time::Duration::from_millis(2500), "{:?}", started.elapsed());
+        assert_eq!(look(&nobody).to_string(), "10.0.0.9 dev a0 FAILED");
+    }
 }

@@ -8,7 +8,7 @@ use rtnetlink::packet_route::{
 };
 
 use super::{Probe, Seen, Watch, routes};
-use crate::{Deadline, Error, Namespace, Result, Target, addr::family, link::name_of, watch::Group};
+use crate::{Deadline, Error, Namespace, Result, Target, addr::family, watch::Group};
 
 impl Namespace {
     /// Asks the kernel how it would reach `target`. Equivalent to `ip route get TARGET`.
@@ -108,14 +108,18 @@ impl Probe for RouteTo {
         let Some(message) = route else {
             return Ok(LookUp { target, answer: Answer::NoRoute { error: "ENETUNREACH" } });
         };
-        let links = self.namespace.link_messages()?;
-        let names: HashMap<u32, &str> =
-            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+        let names = self.namespace.link_names(routes::device(&message))?;
         Ok(LookUp { target, answer: describe(&message, &names) })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(self.namespace.changes(&[Group::Link, Group::Ipv4Route, Group::Ipv6Route, Group::Ipv4Address])?))
+        Ok(Box::new(self.namespace.changes(&[
+            Group::Link,
+            Group::Ipv4Route,
+            Group::Ipv6Route,
+            Group::Ipv4Address,
+            Group::Ipv6Address,
+        ])?))
     }
 
     fn concerned(&self) -> Vec<Namespace> {
@@ -186,7 +190,7 @@ impl fmt::Display for LookUp {
     }
 }
 
-fn describe(message: &RouteMessage, names: &HashMap<u32, &str>) -> Answer {
+fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Answer {
     let route = routes::describe(message, names);
     let table = message.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(*table),
@@ -215,5 +219,70 @@ fn address(address: IpAddr) -> RouteAddress {
     match address {
         IpAddr::V4(address) => RouteAddress::Inet(address),
         IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{
+        link,
+        probe::testing::{look, routed},
+        topology::{Destination, Route},
+    };
+
+    /// On-link, by a next hop, one's own, none, forbidden: each is an answer, printed as `ip route get` would.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn each_kind_of_answer() {
+        let (a, b) = routed();
+        let asked = |namespace: &Namespace, text: &str| look(&namespace.route_to(text.parse::<IpAddr>().unwrap()));
+        for (namespace, target, printed) in [
+            (&a, "10.0.0.2", "10.0.0.2 dev a0 src 10.0.0.1"),
+            (&a, "10.8.1.1", "10.8.1.1 via 10.0.0.2 dev a0 src 10.0.0.1"),
+            (&a, "10.0.0.1", "local 10.0.0.1 dev lo src 10.0.0.1"),
+            (&a, "fd00::2", "fd00::2 dev a0 src fd00::1"),
+            (&a, "203.0.113.1", "no route: ENETUNREACH"),
+            (&b, "10.9.0.1", "no route: EHOSTUNREACH"),
+        ] {
+            assert_eq!(asked(namespace, target).to_string(), printed);
+        }
+        let answer = asked(&a, "10.8.1.1");
+        assert_eq!(answer.next_hop(), Some(Ipv4Addr::new(10, 0, 0, 2).into()));
+        let Selected::Route { dev: "a0", via: "10.0.0.2", src: "10.0.0.1", table: 254, kind: "unicast" } =
+            answer.seen()
+        else {
+            panic!("{answer}")
+        };
+    }
+
+    /// A route is added and deleted; one whose next hop is not on-link is refused in the kernel's words; and all of a
+    /// link's routes go with it when it goes down.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn routes_come_and_go() {
+        let (a, _b) = routed();
+        let far = IpAddr::from(Ipv4Addr::new(198, 51, 100, 1));
+        let by =
+            |via: &str| Route { to: Destination::Default, via: Some(via.parse().unwrap()), dev: Some("a0".into()) };
+        let error = a.add_route(&by("192.0.2.1")).unwrap_err().to_string();
+        assert!(error.contains("Nexthop has invalid gateway") && error.contains("Network is unreachable"), "{error}");
+        a.add_route(&by("10.0.0.2")).unwrap();
+        assert_eq!(look(&a.route_to(far)).next_hop(), Some(Ipv4Addr::new(10, 0, 0, 2).into()));
+        a.delete_route(&by("10.0.0.2")).unwrap();
+        assert_eq!(look(&a.route_to(far)).next_hop(), None);
+        assert!(a.delete_route(&by("10.0.0.2")).is_err());
+
+        let on_link =
+            Route { to: Destination::Prefix("198.51.100.0/24".parse().unwrap()), via: None, dev: Some("a0".into()) };
+        a.add_route(&on_link).unwrap();
+        assert_eq!(look(&a.route_to(far)).next_hop(), Some(far));
+        a.apply(link::set_down("a0")).unwrap();
+        assert_eq!(look(&a.route_to(far)).dev(), None);
+        assert!(a.routes().list().unwrap().is_empty());
     }
 }

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::{
 };
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Namespace, Result, link::name_of, topology::Destination, watch::Group};
+use crate::{Deadline, Namespace, Result, topology::Destination, watch::Group};
 
 impl Namespace {
     /// Looks at the routes of the main table, of both IP versions. Equivalent to `ip route; ip -6 route`.
@@ -75,11 +75,10 @@ pub struct RouteList(pub Vec<Route>);
 impl Routes {
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Route>> {
-        let links = self.namespace.link_messages()?;
-        let names: HashMap<u32, &str> =
-            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
-        let routes = self.namespace.route_messages()?;
-        Ok(routes.iter().filter(|route| in_main_table(route)).map(|route| describe(route, &names)).collect())
+        let mut routes = self.namespace.route_messages()?;
+        routes.retain(in_main_table);
+        let names = self.namespace.link_names(routes.iter().filter_map(device))?;
+        Ok(routes.iter().map(|route| describe(route, &names)).collect())
     }
 }
 
@@ -161,8 +160,16 @@ fn in_main_table(route: &RouteMessage) -> bool {
         && !route.header.flags.contains(RouteFlags::Cloned)
 }
 
+/// The index of a route's device.
+pub(super) fn device(message: &RouteMessage) -> Option<u32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
+}
+
 /// A route message in words; `names` gives links their names.
-pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, &str>) -> Route {
+pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Route {
     let v6 = message.header.address_family == AddressFamily::Inet6;
     let mut route = Route {
         to: Destination::Default,
@@ -185,7 +192,7 @@ pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, &str>) -> Ro
             RouteAttribute::Gateway(address) => route.via = ip(address),
             RouteAttribute::PrefSource(address) => route.src = ip(address),
             RouteAttribute::Oif(index) => {
-                route.dev = Some(names.get(index).map_or_else(|| format!("if{index}"), ToString::to_string))
+                route.dev = Some(names.get(index).cloned().unwrap_or_else(|| format!("if{index}")))
             }
             RouteAttribute::Priority(metric) => route.metric = *metric,
             _ => {}
