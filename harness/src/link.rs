@@ -70,6 +70,11 @@ impl Bridge {
         self
     }
 
+    /// VLAN filtering (802.1Q) is on. A kernel without `CONFIG_BRIDGE_VLAN_FILTERING` refuses it with `EOPNOTSUPP`.
+    pub fn vlan_filtering(self) -> Self {
+        self.option(InfoBridge::VlanFiltering(true))
+    }
+
     /// Further options of the bridge: `IFLA_BR_*`.
     pub fn option(mut self, option: InfoBridge) -> Self {
         self.data.push(option);

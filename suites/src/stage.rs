@@ -5,13 +5,15 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use netproof::{Lab, Node, Result, Target, expect::given, protocol::Description, topology::Interface};
+use netproof::{
+    Lab, Node, Result, Target, expect::given, implement::Shared, protocol::Description, topology::Interface,
+};
 
 /// What a case acts on: a lab, and what its implementation says that it can do.
-#[derive(Debug)]
 pub struct Stage {
     lab: Lab,
     description: Description,
+    implementation: Shared,
 }
 
 /// An IP version.
@@ -24,15 +26,33 @@ pub enum Version {
 }
 
 impl Stage {
-    /// A lab, and what its implementation says of itself.
+    /// A lab, its implementation, and what that says of itself.
     #[must_use]
-    pub fn new(lab: Lab, description: Description) -> Self {
-        Self { lab, description }
+    pub fn new(lab: Lab, description: Description, implementation: Shared) -> Self {
+        Self { lab, description, implementation }
+    }
+
+    /// What the implementation says of itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The implementation, for calls that the lab has no verb for.
+    #[must_use]
+    pub fn implementation(&self) -> &Shared {
+        &self.implementation
+    }
+
+    /// Whether the implementation has this verb.
+    #[must_use]
+    pub fn knows(&self, verb: &str) -> bool {
+        self.description.knows(verb)
     }
 
     /// Whether the implementation has this verb; a case about one that it has not is `unsupported`.
     pub fn needs(&self, verb: &str) -> Result<()> {
-        if self.description.knows(verb) {
+        if self.knows(verb) {
             return Ok(());
         }
         Err(netproof::Error::Unsupported(format!("{} has no verb `{verb}`", self.description.name)))

@@ -51,7 +51,7 @@ mod tests {
 
     /// No id of an earlier version vanishes. `UPDATE=1` adds new ones.
     #[test]
-    fn no_id_vanishes() {
+    fn the_list_of_ids_is_fresh() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/case-ids.txt");
         let known: BTreeSet<String> = all_cases().map(|case| case.id.to_owned()).collect();
         let mut listed: BTreeSet<String> =
@@ -64,6 +64,6 @@ mod tests {
         let vanished: Vec<_> = listed.difference(&known).collect();
         assert!(vanished.is_empty(), "ids are never given up silently: {vanished:?}");
         let unlisted: Vec<_> = known.difference(&listed).collect();
-        assert!(unlisted.is_empty(), "UPDATE=1 cargo test -p netproof-suites no_id_vanishes, for {unlisted:?}");
+        assert!(unlisted.is_empty(), "not listed: {unlisted:?}: UPDATE=1 cargo test -p netproof-suites fresh");
     }
 }

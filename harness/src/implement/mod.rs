@@ -47,6 +47,11 @@ pub trait Implementation: Send + Sync {
     fn reload(&self, _site: &Site, _request: &Request) -> Result<()> {
         Err(Error::Unsupported("this implementation has no verb `reload`".into()))
     }
+
+    /// A verb that the protocol does not have; the right answer is [`Error::Unsupported`].
+    fn other(&self, verb: &str, _site: &Site, _request: &Request) -> Result<()> {
+        Err(Error::Unsupported(format!("this implementation has no verb `{verb}`")))
+    }
 }
 
 /// An implementation that several labs share.

@@ -3,7 +3,7 @@
 use netproof::Topology;
 use netproof_suites::{case::Case, suite::all_cases};
 
-use super::{Ended, Wrong, select};
+use super::{Ended, Wrong, print, select};
 
 /// Which case
 #[derive(clap::Args)]
@@ -16,31 +16,24 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Ended {
     let cases: Vec<&Case> = all_cases().filter(|case| select::means(&args.name, case.id)).collect();
     if cases.is_empty() {
-        return Err(Wrong(format!(
+        return Err(Wrong::new(format!(
             "no case is called `{}`; did you mean `{}`?",
             args.name,
             select::nearest(&args.name)
         )));
     }
-    for (place, case) in cases.iter().enumerate() {
-        if place > 0 {
-            println!();
-        }
-        explain(case)?;
-    }
+    let texts = cases.into_iter().map(text).collect::<Result<Vec<String>, Wrong>>()?;
+    print(&texts.join("\n"))?;
     Ok(0)
 }
 
-fn explain(case: &Case) -> Result<(), Wrong> {
+fn text(case: &Case) -> Result<String, Wrong> {
     let bold = anstyle::Style::new().bold();
-    anstream::println!("{bold}{}{bold:#} ({})\n", case.id, case.level);
-    println!("{}\n", case.claim);
-    let picture = Topology::shipped(case.on[0])?.diagram();
-    println!("{}:", case.on[0]);
-    picture.lines().for_each(|line| println!("    {line}"));
-    println!("\nFailing means: {}", case.failing);
-    println!("Source: {}", case.source);
-    println!("Topologies: {}", case.on.join(", "));
-    println!("Try it: netproof run {}", case.id);
-    Ok(())
+    let mut text = format!("{bold}{}{bold:#} ({})\n\n{}\n\n{}:\n", case.id, case.level, case.claim, case.on[0]);
+    for line in Topology::shipped(case.on[0])?.diagram().lines() {
+        text += &format!("    {line}\n");
+    }
+    text += &format!("\nFailing means: {}\nSource: {}\n", case.failing, case.source);
+    text += &format!("Topologies: {}\nTry it: netproof run {}\n", case.on.join(", "), case.id);
+    Ok(text)
 }

@@ -1,11 +1,12 @@
 //! `netproof list`
 
+use netproof::topology::{self, Topology};
 use netproof_suites::{
     case::Case,
     suite::{SUITES, Suite},
 };
 
-use super::Ended;
+use super::{Ended, print};
 
 /// What to list, and how
 #[derive(clap::Args)]
@@ -25,20 +26,30 @@ pub(crate) fn run(args: &Args) -> Ended {
     let is_wanted = |case: &&Case| wanted.iter().any(|item| item.case.id == case.id);
     if args.json {
         let cases: Vec<_> = SUITES.iter().flat_map(|suite| suite.cases).filter(is_wanted).map(json).collect();
-        println!("{}", serde_json::to_string_pretty(&cases)?);
+        print(&(serde_json::to_string_pretty(&cases)? + "\n"))?;
         return Ok(0);
     }
+    let mut text = String::new();
     for suite in SUITES.iter().filter(|suite| suite.cases.iter().any(|case| is_wanted(&case))) {
         if args.markdown {
-            print!("{}", page(suite));
+            text += &page(suite);
             continue;
         }
-        anstream::println!("{BOLD}{}{BOLD:#}  {}", suite.name, suite.about);
+        text += &format!("{BOLD}{}{BOLD:#}  {}\n", suite.name, suite.about);
         for case in suite.cases.iter().filter(is_wanted) {
-            anstream::println!("  {:<6} {}\n         {}", case.level, case.id, case.claim);
+            text += &format!("  {:<6} {}\n         {}\n", case.level, case.id, case.claim);
         }
     }
+    if args.names.is_empty() && !args.markdown {
+        text += &topologies();
+    }
+    print(&text)?;
     Ok(0)
+}
+
+fn topologies() -> String {
+    let one = |topology: &Topology| format!("  {:<20} {}\n", topology.name, topology.summary);
+    format!("{BOLD}topologies{BOLD:#}\n{}", topology::shipped().iter().map(one).collect::<String>())
 }
 
 const BOLD: anstyle::Style = anstyle::Style::new().bold();
@@ -88,7 +99,7 @@ mod tests {
                 fs::write(&path, &fresh).unwrap();
             }
             let stored = fs::read_to_string(&path).unwrap_or_default();
-            assert!(stored == fresh, "{} is stale: UPDATE=1 cargo test -p netproof-suites the_pages", path.display());
+            assert!(stored == fresh, "{} is stale: UPDATE=1 cargo test -p netproof-suites fresh", path.display());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -12,16 +15,31 @@ mod list;
 mod run;
 mod select;
 
-/// Something the user has to put right: told on standard error, exit status 2.
+/// Something that the user has to put right, told on standard error.
 #[derive(Debug)]
-pub(crate) struct Wrong(pub String);
+pub(crate) struct Wrong {
+    message: String,
+    status: u8,
+}
 
 /// How a subcommand ends: an exit status, or something that the user has to put right.
 pub(crate) type Ended = Result<u8, Wrong>;
 
+impl Wrong {
+    /// Wrong usage or input: exit status 2.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 2 }
+    }
+
+    /// This environment cannot run it: exit status 3.
+    pub(crate) fn environment(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 3 }
+    }
+}
+
 impl<E: std::fmt::Display> From<E> for Wrong {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -41,7 +59,8 @@ Exit status:
   0  nothing that counts failed (what is unsupported is counted and shown)
   1  a claim that counts failed, or two reports differ for the worse
   2  wrong usage or input
-  3  this environment cannot run it, or a case ended in an error and none failed";
+  3  this environment cannot run it, or a case ended in an error and none failed
+  130  the run was interrupted, and nothing that counts had failed";
 
 #[derive(Subcommand)]
 enum Command {
@@ -73,22 +92,32 @@ pub(crate) fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Compare(args) => compare::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "netproof", &mut std::io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "netproof", &mut script);
+            print(&String::from_utf8_lossy(&script)).map(|()| 0)
         }
     };
     match ended {
         Ok(status) => ExitCode::from(status),
-        Err(Wrong(message)) => {
-            anstream::eprintln!("{}error:{:#} {message}", RED, RED);
-            ExitCode::from(2)
+        Err(Wrong { message, status }) => {
+            anstream::eprintln!("{RED}error:{RED:#} {message}");
+            ExitCode::from(status)
         }
     }
 }
 
 const RED: anstyle::Style = anstyle::Style::new().bold().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red)));
 
+/// Prints the text, without its colours where nobody would see them. Who reads only its start (`| head`) may.
+pub(crate) fn print(text: &str) -> Result<(), Wrong> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
 /// A file that a message names.
 pub(crate) fn reading(path: &std::path::Path, error: impl std::fmt::Display) -> Wrong {
-    Wrong(format!("reading {}: {error}", path.display()))
+    Wrong::new(format!("reading {}: {error}", path.display()))
 }

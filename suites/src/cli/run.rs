@@ -4,8 +4,9 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -16,12 +17,15 @@ use netproof_suites::{
     case::Level,
     deviation::Deviations,
     report::{Report, Style, tap, text},
-    run::{Item, Options, Outcome, Subject, Verdict, grade},
+    run::{Item, Options, Outcome, Stop, Subject, Verdict, grade},
     shipped,
 };
-use signal_hook::{consts::TERM_SIGNALS, flag};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
 
-use super::{Ended, Wrong, select};
+use super::{Ended, Wrong, print, select};
 
 /// What to try, on whom, and how
 #[derive(clap::Args)]
@@ -32,8 +36,7 @@ pub(crate) struct Args {
     /// Grade the implementation that this driver attaches (docs/driver-protocol.md); can be given again
     #[arg(long, value_name = "PATH")]
     driver: Vec<PathBuf>,
-    /// Grade an implementation that comes with the command: native, article, iproute2; can be given again [default: native]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = implementation_help())]
     implementation: Vec<String>,
     /// Try the cases that apply on a topology of your own
     #[arg(long, value_name = "FILE")]
@@ -47,11 +50,14 @@ pub(crate) struct Args {
     /// The lowest level whose failures count in the exit status; all are tried and shown
     #[arg(long, value_enum, default_value_t = AtLeast::Must)]
     level: AtLeast,
+    /// Which cases to try
+    #[arg(long, value_enum, default_value_t = Profile::Full)]
+    profile: Profile,
     /// How many labs stand at once
     #[arg(long, value_name = "N", default_value_t = default_jobs(), value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// How long one case may take, in seconds
-    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Multiply every deadline, for slow machines
     #[arg(long, value_name = "X", value_parser = time_scale, env = "NETPROOF_TIME_SCALE")]
@@ -59,7 +65,7 @@ pub(crate) struct Args {
     /// Stop at the first failure that counts
     #[arg(long)]
     fail_fast: bool,
-    /// Failures that are known, with their reasons: a file for the implementation that is graded
+    /// Failures that are known, with their reasons: a file for the one implementation that is graded
     #[arg(long, value_name = "FILE")]
     deviations: Option<PathBuf>,
 }
@@ -81,6 +87,14 @@ enum AtLeast {
     May,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// What every container network should do: the MUST cases on `gateway-one-subnet`, `publish` and `internal`
+    Core,
+    /// Every case on every topology
+    Full,
+}
+
 impl From<AtLeast> for Level {
     fn from(level: AtLeast) -> Self {
         match level {
@@ -95,57 +109,65 @@ pub(crate) fn run(args: &Args) -> Ended {
     if let Some(factor) = args.time_scale {
         netproof::set_time_scale(factor);
     }
-    let mut items = select::items(&args.names)?;
-    if let Some(path) = &args.topology {
-        let topology = Topology::from_file(path)?;
-        items = select::on_topology(items, &topology);
-        if items.is_empty() {
-            return Err(Wrong(format!("none of the cases applies to a topology of the shape of `{}`", topology.name)));
-        }
-    }
+    let items = items(args)?;
     let deviations = args.deviations.as_deref().map(Deviations::read).transpose()?;
-    if let Err(error) = netproof::environment::ready() {
-        anstream::eprintln!("{error}");
-        return Ok(3);
-    }
+    netproof::environment::ready().map_err(|error| Wrong::environment(error.to_string()))?;
     let subjects = subjects(args)?;
+    if deviations.is_some() && subjects.len() > 1 {
+        return Err(Wrong::new("--deviations is about one implementation, and several are to be graded"));
+    }
     let stop = stopped_by_signals()?;
     let mut report = Report::new();
     let mut stale = Vec::new();
     for subject in &subjects {
+        if stop.is_set() {
+            break;
+        }
         let mut outcomes = with_progress(subject, &items, args, &stop);
         let known = match &deviations {
             Some(known) => known.clone(),
-            None => shipped::deviations(&subject.description.name),
+            None => shipped::deviations(&subject.description.name)?,
         };
         known.apply(&mut outcomes);
-        if !stop.load(Ordering::Relaxed) {
-            stale.extend(known.unused(&outcomes).into_iter().map(|known| known.name()));
+        if !stop.is_set() {
+            let name = &subject.description.name;
+            stale.extend(known.unused(&outcomes).into_iter().map(|known| format!("{name}: {}", known.name())));
         }
         report.add(subject, outcomes);
     }
-    tell(args, &report)?;
-    for name in &stale {
-        anstream::eprintln!("the deviations list {name}, which does not fail any more: take the line out");
-    }
-    if let Some(folder) = &args.report {
-        report
-            .write(folder)
-            .map_err(|error| Wrong(format!("writing the report into {}: {error}", folder.display())))?;
-    }
-    let status = report.status(args.level.into());
-    Ok(if status == 0 && !stale.is_empty() { 1 } else { status })
+    report.interrupted = stop.is_hasty();
+    finish(args, &report, &stale)
 }
 
+fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
+    let mut items = select::items(&args.names)?;
+    if args.profile == Profile::Core {
+        items.retain(select::is_core);
+        if items.is_empty() {
+            return Err(Wrong::new("none of the cases is in the profile `core`"));
+        }
+    }
+    if let Some(path) = &args.topology {
+        let topology = Topology::from_file(path)?;
+        items = select::on_topology(items, &topology);
+        if items.is_empty() {
+            let name = &topology.name;
+            return Err(Wrong::new(format!("none of the cases applies to a topology of the shape of `{name}`")));
+        }
+    }
+    Ok(items)
+}
+
+/// Who is to be graded, each once.
 fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     let mut subjects: Vec<Subject> = Vec::new();
     for name in &args.implementation {
         if subjects.iter().all(|known| known.description.name != *name) {
-            subjects.push(shipped::implementation(name).map_err(Wrong)?);
+            subjects.push(shipped::implementation(name)?);
         }
     }
     for path in &args.driver {
-        let subject = shipped::driver(path).map_err(Wrong)?;
+        let subject = shipped::driver(path)?;
         if subjects.iter().all(|known| known.driver != subject.driver) {
             subjects.push(subject);
         }
@@ -157,7 +179,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
 }
 
 /// Tries the items, with a bar on a terminal and a line for each failure as it comes.
-fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &AtomicBool) -> Vec<Outcome> {
+fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &Stop) -> Vec<Outcome> {
     let bar = if args.format == Format::Text { ProgressBar::new(items.len() as u64) } else { ProgressBar::hidden() };
     let style = "{spinner} {prefix} {pos}/{len} {wide_msg} {elapsed}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -184,28 +206,55 @@ fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &AtomicBo
     outcomes
 }
 
-fn tell(args: &Args, report: &Report) -> Result<(), Wrong> {
+/// Tells what came of it, and returns the exit status.
+fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
     match args.format {
-        Format::Text => anstream::print!("{}", text(report)),
-        Format::Json => println!("{}", serde_json::to_string_pretty(report)?),
-        Format::Tap => print!("{}", tap(report)),
+        Format::Text => print(&text(report))?,
+        Format::Json => print(&(serde_json::to_string_pretty(report)? + "\n"))?,
+        Format::Tap => print(&tap(report))?,
     }
-    Ok(())
+    for name in stale {
+        anstream::eprintln!("{name} is listed as a known failure, and does not fail any more: take the line out");
+    }
+    if let Some(folder) = &args.report {
+        let written = report.write(folder);
+        written.map_err(|error| Wrong::new(format!("writing the report into {}: {error}", folder.display())))?;
+    }
+    let status = report.status(args.level.into());
+    let if_fine = match (stale.is_empty(), report.interrupted) {
+        (false, _) => 1,
+        (true, true) => 130,
+        (true, false) => 0,
+    };
+    Ok(if status == 0 { if_fine } else { status })
 }
 
-/// The first signal ends the run after the cases under way, with a report; a second one ends it at once.
-fn stopped_by_signals() -> Result<Arc<AtomicBool>, Wrong> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS {
-        flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
-        flag::register(*signal, Arc::clone(&stop))?;
-    }
+/// The first signal ends the run, with a report of what was done; a second one ends the process at once.
+fn stopped_by_signals() -> Result<Arc<Stop>, Wrong> {
+    let stop = Arc::new(Stop::default());
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let told = Arc::clone(&stop);
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in &mut signals {
+            if told.is_hasty() {
+                std::process::exit(128 + signal);
+            }
+            told.now();
+            anstream::eprintln!("stopping; once more to end at once");
+        }
+    })?;
     Ok(stop)
 }
 
+/// Twice as many labs as processors: much of a case's time is spent waiting for a reply, or for none.
 fn default_jobs() -> u16 {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(processors * 2).unwrap_or(8)
+}
+
+fn implementation_help() -> String {
+    let names = shipped::IMPLEMENTATIONS.join(", ");
+    format!("Grade an implementation that comes with the command: {names}; can be given again [default: native]")
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {

@@ -2,6 +2,7 @@
 
 use netproof::Topology;
 use netproof_suites::{
+    case::Level,
     run::{Item, all_items},
     suite::{SUITES, all_cases},
 };
@@ -12,11 +13,17 @@ use super::Wrong;
 pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
     for name in names {
         if !all_cases().any(|case| means(name, case.id)) {
-            return Err(Wrong(format!("no suite or case is called `{name}`; did you mean `{}`?", nearest(name))));
+            return Err(Wrong::new(format!("no suite or case is called `{name}`; did you mean `{}`?", nearest(name))));
         }
     }
     let wanted = |item: &Item| names.is_empty() || names.iter().any(|name| means(name, item.case.id));
     Ok(all_items().into_iter().filter(wanted).collect())
+}
+
+/// Whether the item is of the profile `core`: what every container network should do, engines' included.
+pub(crate) fn is_core(item: &Item) -> bool {
+    const TOPOLOGIES: [&str; 3] = ["gateway-one-subnet", "publish", "internal"];
+    item.case.level == Level::Must && TOPOLOGIES.contains(&item.topology.name.as_str())
 }
 
 /// The items on a user's own topology: those of the cases that apply to a shipped topology of its shape.

@@ -1,6 +1,11 @@
 //! What came of a run.
 
-use std::{fs, io, io::Write, path::Path};
+use std::{
+    fs::{self, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +36,9 @@ pub struct Report {
     pub kernel: String,
     /// The machine.
     pub machine: Machine,
+    /// Whether somebody ended it before its time; left out where nobody did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// Who was graded.
     pub implementations: Vec<Graded>,
 }
@@ -84,6 +92,7 @@ impl Report {
                 rootless: nix::unistd::geteuid().is_root() && is_in_user_namespace(),
                 time_scale: netproof::time_scale(),
             },
+            interrupted: false,
             implementations: Vec::new(),
         }
     }
@@ -128,12 +137,15 @@ impl Report {
         fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(self).map_err(io::Error::other)? + "\n";
         let junit = junit(self).map_err(io::Error::other)?;
-        for (name, text) in [("report.json", json), ("junit.xml", junit)] {
+        // Both are on the disk before either takes its name.
+        let files = [("report.json", json), ("junit.xml", junit)].map(|(name, text)| {
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
+            file.as_file().set_permissions(Permissions::from_mode(0o644))?;
             file.as_file().sync_all()?;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            file.as_file().set_permissions(mode)?;
+            Ok((name, file))
+        });
+        for (name, file) in files.into_iter().collect::<io::Result<Vec<_>>>()? {
             file.persist(folder.join(name)).map_err(|error| error.error)?;
         }
         Ok(())

@@ -1,0 +1,66 @@
+//! How a case ended, and what that means.
+
+use std::{any::Any, time::Duration};
+
+use netproof::{Error, Failure, expect::Kind};
+
+use super::{Item, Outcome, Verdict, panics};
+
+/// How a case ended.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// The claim held.
+    Held,
+    /// It did not, or could not be tried.
+    Not { verdict: Verdict, reason: String, evidence: String },
+}
+
+impl Ending {
+    pub(super) fn not(verdict: Verdict, evidence: impl Into<String>) -> Self {
+        let evidence = evidence.into();
+        let reason = evidence.lines().next().unwrap_or_default().to_owned();
+        Self::Not { verdict, reason, evidence }
+    }
+
+    pub(super) fn of_error(error: &Error) -> Self {
+        let verdict = match error {
+            Error::Unsupported(_) => Verdict::Unsupported,
+            Error::Implementation { .. } | Error::ReadBack(_) => Verdict::Fail,
+            _ => Verdict::Error,
+        };
+        Self::not(verdict, error.to_string())
+    }
+
+    /// A failed expectation says itself what it means; any other panic is a fault of the case.
+    pub(super) fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        if let Some(failure) = payload.downcast_ref::<Failure>() {
+            let verdict = match failure.kind {
+                Kind::Failed => Verdict::Fail,
+                Kind::Unsupported => Verdict::Unsupported,
+                Kind::Error => Verdict::Error,
+            };
+            return Self::Not { verdict, reason: failure.reason(), evidence: failure.to_string() };
+        }
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
+        let text = text.unwrap_or_else(|| "a panic without a message".into());
+        let place = panics::last().map(|place| format!("\npanicked at {place}")).unwrap_or_default();
+        Self::not(Verdict::Error, text + &place)
+    }
+
+    pub(super) fn outcome(self, item: &Item, took: Duration) -> Outcome {
+        let (verdict, reason, evidence) = match self {
+            Self::Held => (Verdict::Pass, None, None),
+            Self::Not { verdict, reason, evidence } => (verdict, Some(reason), Some(evidence)),
+        };
+        Outcome {
+            id: item.case.id.to_owned(),
+            topology: item.topology.name.clone(),
+            level: item.case.level,
+            verdict,
+            ms: (took.as_secs_f64() * 1e4).round() / 10.0,
+            reason,
+            evidence,
+        }
+    }
+}
