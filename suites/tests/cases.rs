@@ -1,0 +1,819 @@
+//! Every case on every topology, against the built-in implementation.
+//!
+//! Made from the suites: `UPDATE=1 cargo test -p netproof-suites fresh` makes it anew.
+
+use netproof_suites::run::claim;
+use rstest::rstest;
+
+/// A veth from the host to each node, addressed at both ends, without a bridge.
+mod veth {
+    use super::*;
+
+    /// The two ends of a veth answer each other's pings, from a cold start in either direction.
+    #[rstest]
+    #[case::veth("veth")]
+    #[test_log::test]
+    fn both_ends_reach_each_other(#[case] topology: &str) {
+        claim("veth/both-ends-reach-each-other", topology);
+    }
+
+    /// The host reaches each node on-link by its own end of the node's veth, with that end's address as source.
+    #[rstest]
+    #[case::veth("veth")]
+    #[test_log::test]
+    fn the_connected_route_leads_to_the_end_in_the_host(#[case] topology: &str) {
+        claim("veth/the-connected-route-leads-to-the-end-in-the-host", topology);
+    }
+
+    /// Where no bridge is in between, ARP for a node resolves on the very veth that asks.
+    #[rstest]
+    #[case::veth("veth")]
+    #[test_log::test]
+    fn the_neighbour_is_known_on_the_end_in_the_host(#[case] topology: &str) {
+        claim("veth/the-neighbour-is-known-on-the-end-in-the-host", topology);
+    }
+
+    /// Without a bridge or a route, one node has no route to another one's subnet.
+    #[rstest]
+    #[case::veth("veth")]
+    #[test_log::test]
+    fn nodes_have_no_way_to_each_other(#[case] topology: &str) {
+        claim("veth/nodes-have-no-way-to-each-other", topology);
+    }
+
+    /// A veth end that is moved into another namespace arrives down and without addresses, and must be set up again.
+    #[rstest]
+    #[case::veth("veth")]
+    #[test_log::test]
+    fn a_moved_end_loses_its_state(#[case] topology: &str) {
+        claim("veth/a-moved-end-loses-its-state", topology);
+    }
+
+    /// A veth end has carrier only while its other end is up.
+    #[rstest]
+    #[case::veth("veth")]
+    #[test_log::test]
+    fn no_carrier_while_the_other_end_is_down(#[case] topology: &str) {
+        claim("veth/no-carrier-while-the-other-end-is-down", topology);
+    }
+}
+
+/// Two nodes in two subnets on one bridge, with on-link default routes.
+mod pair {
+    use super::*;
+
+    /// Nodes on one bridge answer each other's pings, from a cold start in either direction, with a TTL of 64.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::port_address("port-address")]
+    #[case::host_route("host-route")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated("isolated")]
+    #[case::mtu("mtu")]
+    #[case::direct("direct")]
+    #[case::mesh("mesh")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn peers_reach_each_other(#[case] topology: &str) {
+        claim("pair/peers-reach-each-other", topology);
+    }
+
+    /// While the bridge is down its ports are disabled and no frame passes; once it is up, the ports forward at once.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn a_bridge_left_down_carries_nothing(#[case] topology: &str) {
+        claim("pair/a-bridge-left-down-carries-nothing", topology);
+    }
+
+    /// A default route by a device makes the other node's subnet on-link: ARP asks for the other node itself.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::port_address("port-address")]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn the_other_subnet_is_on_link(#[case] topology: &str) {
+        claim("pair/the-other-subnet-is-on-link", topology);
+    }
+
+    /// Where one node has no route back, the other one's request arrives, its neighbour is known, and no reply comes.
+    #[rstest]
+    #[case::pair("pair")]
+    #[test_log::test]
+    fn both_sides_need_the_route(#[case] topology: &str) {
+        claim("pair/both-sides-need-the-route", topology);
+    }
+
+    /// Peers on one bridge talk while the host's IP forwarding is off, and the host's IP stack forwards none of it.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::port_address("port-address")]
+    #[case::host_route("host-route")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn the_host_forwards_nothing(#[case] topology: &str) {
+        claim("pair/the-host-forwards-nothing", topology);
+    }
+
+    /// After a ping each node has the other one's own MAC address, not the bridge's.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::direct("direct")]
+    #[test_log::test]
+    fn peers_know_each_others_mac(#[case] topology: &str) {
+        claim("pair/peers-know-each-others-mac", topology);
+    }
+
+    /// A node whose lo is down cannot reach its own address, though its peers can.
+    #[rstest]
+    #[case::pair("pair")]
+    #[test_log::test]
+    fn own_address_needs_lo(#[case] topology: &str) {
+        claim("pair/own-address-needs-lo", topology);
+    }
+
+    /// A ping to an address that nobody has ends in a failed neighbour entry, not in a reply.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::port_address("port-address")]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn an_unanswered_address_fails(#[case] topology: &str) {
+        claim("pair/an-unanswered-address-fails", topology);
+    }
+}
+
+/// The host's addresses are on the bridge ports, where ARP replies never arrive.
+mod port_address {
+    use super::*;
+
+    /// From an address on a bridge port the host cannot reach the node: the neighbour entry on the port never resolves.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn stays_incomplete(#[case] topology: &str) {
+        claim("port-address/stays-incomplete", topology);
+    }
+
+    /// The ARP reply is seen on the port and on the bridge, but ARP asked on the port, so no entry takes it.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn the_reply_arrives_on_the_port_and_is_delivered_on_the_bridge(#[case] topology: &str) {
+        claim("port-address/the-reply-arrives-on-the-port-and-is-delivered-on-the-bridge", topology);
+    }
+
+    /// The request is asked again and again by the same port: the bridge sees replies only, the other port nothing.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn requests_repeat_on_the_port_alone(#[case] topology: &str) {
+        claim("port-address/requests-repeat-on-the-port-alone", topology);
+    }
+
+    /// It is the connected route of the port's address that sends the traffic to the port.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn the_route_leads_to_the_port(#[case] topology: &str) {
+        claim("port-address/the-route-leads-to-the-port", topology);
+    }
+
+    /// Bound to the bridge, with the uplink's address as source, the host's ping is answered, and the entry is on the bridge.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn the_bridge_as_device_works(#[case] topology: &str) {
+        claim("port-address/the-bridge-as-device-works", topology);
+    }
+
+    /// With rp_filter 1 or 2 the reply to a ping by the bridge is dropped and counted, though the neighbour entry resolves.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn reverse_path_filtering_drops_the_reply_on_the_bridge(#[case] topology: &str) {
+        claim("port-address/reverse-path-filtering-drops-the-reply-on-the-bridge", topology);
+    }
+
+    /// An entry on the port that was known before hides the trap for plain pings until it is flushed.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn a_cached_neighbour_hides_the_fault(#[case] topology: &str) {
+        claim("port-address/a-cached-neighbour-hides-the-fault", topology);
+    }
+
+    /// With the port's address gone and a route by the bridge in its place, the host reaches the node; the other node is as before.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn the_route_by_the_bridge_repairs_it(#[case] topology: &str) {
+        claim("port-address/the-route-by-the-bridge-repairs-it", topology);
+    }
+
+    /// Deleting the port's address takes its connected route along; adding the bridge's route first is refused as there already.
+    #[rstest]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn the_route_cannot_be_added_before_the_address_goes(#[case] topology: &str) {
+        claim("port-address/the-route-cannot-be-added-before-the-address-goes", topology);
+    }
+}
+
+/// The host reaches the nodes by routes to a bridge that has no address.
+mod host_route {
+    use super::*;
+
+    /// A route by the bridge makes the host's pings to the nodes work, whatever rp_filter is.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn the_host_reaches_the_nodes(#[case] topology: &str) {
+        claim("host-route/the-host-reaches-the-nodes", topology);
+    }
+
+    /// Each node reaches the host's uplink address, from a cold start.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn the_nodes_reach_the_host(#[case] topology: &str) {
+        claim("host-route/the-nodes-reach-the-host", topology);
+    }
+
+    /// The bridge having no address, the kernel takes the uplink's as source.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn the_source_is_another_links_address(#[case] topology: &str) {
+        claim("host-route/the-source-is-another-links-address", topology);
+    }
+
+    /// On a host without any IPv4 address ARP still resolves, but no ping is answered: it has no source.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn without_any_address_nothing_is_answered(#[case] topology: &str) {
+        claim("host-route/without-any-address-nothing-is-answered", topology);
+    }
+
+    /// With one node's route gone the host reaches the other node only, in either direction.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn one_missing_route_cuts_off_one_node(#[case] topology: &str) {
+        claim("host-route/one-missing-route-cuts-off-one-node", topology);
+    }
+
+    /// Without a gateway a node asks for an external address by ARP, and nobody answers.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[case::port_address("port-address")]
+    #[test_log::test]
+    fn nothing_beyond_the_host_answers(#[case] topology: &str) {
+        claim("host-route/nothing-beyond-the-host-answers", topology);
+    }
+
+    /// Static routes by a bridge are lost when it goes down, and do not come back with it.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[test_log::test]
+    fn the_routes_go_with_the_bridge(#[case] topology: &str) {
+        claim("host-route/the-routes-go-with-the-bridge", topology);
+    }
+}
+
+/// An address on the bridge is the gateway, and the host forwards with NAT.
+mod gateway {
+    use super::*;
+
+    /// A node with the bridge's address as gateway reaches the outside, through exactly one router.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::mtu("mtu")]
+    #[case::two_networks("two-networks")]
+    #[test_log::test]
+    fn a_node_reaches_the_outside(#[case] topology: &str) {
+        claim("gateway/a-node-reaches-the-outside", topology);
+    }
+
+    /// With the host's forwarding off the gateway still answers, and nothing comes back from the outside.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn without_forwarding_nothing_leaves(#[case] topology: &str) {
+        claim("gateway/without-forwarding-nothing-leaves", topology);
+    }
+
+    /// The outside sees the uplink's address as source, never the node's.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_outside_sees_the_uplinks_address(#[case] topology: &str) {
+        claim("gateway/the-outside-sees-the-uplinks-address", topology);
+    }
+
+    /// The node that still has an on-link default route reaches its peer and the host, not the outside.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[test_log::test]
+    fn the_node_without_a_gateway_stays_inside(#[case] topology: &str) {
+        claim("gateway/the-node-without-a-gateway-stays-inside", topology);
+    }
+
+    /// To the gateway's own subnet the host speaks with the gateway's address.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_host_speaks_with_the_gateways_address(#[case] topology: &str) {
+        claim("gateway/the-host-speaks-with-the-gateways-address", topology);
+    }
+
+    /// Two subnets with a gateway each reach each other through the host, and only while it forwards.
+    #[rstest]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[test_log::test]
+    fn two_subnets_are_routed_by_the_host(#[case] topology: &str) {
+        claim("gateway/two-subnets-are-routed-by-the-host", topology);
+    }
+
+    /// The host tells a node of the other subnet that its peer is on the same link (ICMP redirect).
+    #[rstest]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[test_log::test]
+    fn two_subnets_cause_redirects(#[case] topology: &str) {
+        claim("gateway/two-subnets-cause-redirects", topology);
+    }
+
+    /// With one subnet and one gateway, peers talk directly, without redirects, with forwarding off.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn one_subnet_needs_no_router(#[case] topology: &str) {
+        claim("gateway/one-subnet-needs-no-router", topology);
+    }
+}
+
+/// Bridges, ports and the nodes' ends are up, attached, and carry traffic at once.
+mod links {
+    use super::*;
+
+    /// When `up` returns, the bridge, every port and every node's end are up with carrier, and every port forwards.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::port_address("port-address")]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[case::two_networks("two-networks")]
+    #[case::mtu("mtu")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn all_are_up_when_up_returns(#[case] topology: &str) {
+        claim("links/all-are-up-when-up-returns", topology);
+    }
+
+    /// The host's end of every node's veth is a port of the bridge that was asked for.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::port_address("port-address")]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[case::two_networks("two-networks")]
+    #[case::mtu("mtu")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn every_port_is_on_its_bridge(#[case] topology: &str) {
+        claim("links/every-port-is-on-its-bridge", topology);
+    }
+
+    /// Every node reaches its own addresses and its loopback address.
+    #[rstest]
+    #[case::veth("veth")]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::direct("direct")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn lo_is_up_in_every_node(#[case] topology: &str) {
+        claim("links/lo-is-up-in-every-node", topology);
+    }
+
+    /// A port that loses and regains carrier forwards at once, without a listening or learning delay.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn no_port_waits_before_it_forwards(#[case] topology: &str) {
+        claim("links/no-port-waits-before-it-forwards", topology);
+    }
+
+    /// Bridge, ports and nodes' ends have one MTU, no larger than the uplink's.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::mtu("mtu")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn the_default_mtu_is_the_same_everywhere(#[case] topology: &str) {
+        claim("links/the-default-mtu-is-the-same-everywhere", topology);
+    }
+
+    /// No two links of the network have the same MAC address: nodes, ports and bridge.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::isolated("isolated")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn macs_are_unique(#[case] topology: &str) {
+        claim("links/macs-are-unique", topology);
+    }
+
+    /// The bridge keeps its MAC address when a port with a lower one is attached.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_bridges_mac_does_not_follow_its_ports(#[case] topology: &str) {
+        claim("links/the-bridges-mac-does-not-follow-its-ports", topology);
+    }
+}
+
+/// The bridge learns addresses, floods what it does not know, and sends what it knows to one port.
+mod fdb {
+    use super::*;
+
+    /// After one exchange each node's MAC address is learned on its own port.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::host_route("host-route")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn addresses_are_learned_on_their_own_port(#[case] topology: &str) {
+        claim("fdb/addresses-are-learned-on-their-own-port", topology);
+    }
+
+    /// A frame to a MAC address that nobody has learned leaves by every forwarding port but the one that it came in by.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn unknown_unicast_is_flooded_to_all_but_its_ingress(#[case] topology: &str) {
+        claim("fdb/unknown-unicast-is-flooded-to-all-but-its-ingress", topology);
+    }
+
+    /// A frame to a MAC address that was learned leaves by that port only.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn known_unicast_reaches_its_port_alone(#[case] topology: &str) {
+        claim("fdb/known-unicast-reaches-its-port-alone", topology);
+    }
+
+    /// A broadcast comes back to nobody: the sender does not hear its own frame.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn no_frame_returns_to_its_ingress(#[case] topology: &str) {
+        claim("fdb/no-frame-returns-to-its-ingress", topology);
+    }
+
+    /// An entry that nothing refreshes ages out after the ageing time, not at once and not never.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn idle_entries_age_out(#[case] topology: &str) {
+        claim("fdb/idle-entries-age-out", topology);
+    }
+
+    /// When a port goes, what was learned on it goes too.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn a_port_that_is_gone_leaves_no_entry(#[case] topology: &str) {
+        claim("fdb/a-port-that-is-gone-leaves-no-entry", topology);
+    }
+
+    /// While every node speaks from where it is, no MAC address changes its port.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn no_address_roams_while_idle(#[case] topology: &str) {
+        claim("fdb/no-address-roams-while-idle", topology);
+    }
+}
+
+/// Neighbours resolve on the bridge, with the right MAC addresses, from a cold start.
+mod neighbour {
+    use super::*;
+
+    /// No bridge port has a global address, and no route leads to one.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn no_address_on_a_port(#[case] topology: &str) {
+        claim("neighbour/no-address-on-a-port", topology);
+    }
+
+    /// With every neighbour forgotten, the host's plain ping to each node is answered.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated("isolated")]
+    #[case::mtu("mtu")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn the_host_reaches_nodes_from_a_cold_start(#[case] topology: &str) {
+        claim("neighbour/the-host-reaches-nodes-from-a-cold-start", topology);
+    }
+
+    /// The host's neighbour entry for a node is on the bridge, with the node's MAC address, and on no port.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_entry_is_on_the_bridge(#[case] topology: &str) {
+        claim("neighbour/the-entry-is-on-the-bridge", topology);
+    }
+
+    /// A node's neighbour entry for its gateway has the bridge's MAC address.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_gateway_answers_with_the_bridges_mac(#[case] topology: &str) {
+        claim("neighbour/the-gateway-answers-with-the-bridges-mac", topology);
+    }
+
+    /// A neighbour solicitation, which is multicast, reaches the other node through the bridge.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal_v6("internal-v6")]
+    #[test_log::test]
+    fn solicitations_cross_the_bridge(#[case] topology: &str) {
+        claim("neighbour/solicitations-cross-the-bridge", topology);
+    }
+
+    /// A question for an address that nobody on the bridge has is answered by nobody.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn nobody_answers_for_another(#[case] topology: &str) {
+        claim("neighbour/nobody-answers-for-another", topology);
+    }
+}
+
+/// One route to each subnet, with a source that the nodes can answer, and one default for each node.
+mod routes {
+    use super::*;
+
+    /// For every node's address the host selects the node's bridge, on-link.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated("isolated")]
+    #[case::mtu("mtu")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn the_host_reaches_every_node_by_its_bridge(#[case] topology: &str) {
+        claim("routes/the-host-reaches-every-node-by-its-bridge", topology);
+    }
+
+    /// Where the host has an address in a node's subnet, that is the source that it speaks to the node with.
+    #[rstest]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated("isolated")]
+    #[case::mtu("mtu")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn the_source_is_in_the_nodes_subnet(#[case] topology: &str) {
+        claim("routes/the-source-is-in-the-nodes-subnet", topology);
+    }
+
+    /// The host has exactly one route to each subnet of its bridges.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn one_route_to_each_subnet(#[case] topology: &str) {
+        claim("routes/one-route-to-each-subnet", topology);
+    }
+
+    /// For every node's address the kernel has a source address to speak with.
+    #[rstest]
+    #[case::host_route("host-route")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn the_host_has_a_source_for_every_node(#[case] topology: &str) {
+        claim("routes/the-host-has-a-source-for-every-node", topology);
+    }
+
+    /// Each node has exactly one default route for each IP version, on-link to a gateway that answers.
+    #[rstest]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::two_networks("two-networks")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn one_default_and_its_gateway_answers(#[case] topology: &str) {
+        claim("routes/one-default-and-its-gateway-answers", topology);
+    }
+
+    /// A node of an internal network has no default route.
+    #[rstest]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[test_log::test]
+    fn no_default_out_of_an_internal_network(#[case] topology: &str) {
+        claim("routes/no-default-out-of-an-internal-network", topology);
+    }
+
+    /// No other route of the host's lies within a bridge's subnet.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn the_bridges_subnet_overlaps_nothing(#[case] topology: &str) {
+        claim("routes/the-bridges-subnet-overlaps-nothing", topology);
+    }
+
+    /// When the bridge was down and is up again, the host reaches its nodes as before.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn connected_routes_survive_a_bridge_that_was_down(#[case] topology: &str) {
+        claim("routes/connected-routes-survive-a-bridge-that-was-down", topology);
+    }
+
+    /// Peers, host and outside reach each other with rp_filter 0, 1 and 2.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::isolated("isolated")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn reverse_path_filtering_does_not_matter(#[case] topology: &str) {
+        claim("routes/reverse-path-filtering-does-not-matter", topology);
+    }
+
+    /// A node on two networks has one default route, by the network that was asked for, every time.
+    #[rstest]
+    #[case::two_networks("two-networks")]
+    #[test_log::test]
+    fn which_network_has_the_default_is_not_chance(#[case] topology: &str) {
+        claim("routes/which-network-has-the-default-is-not-chance", topology);
+    }
+}
+
+/// The host forwards what it should, counts it, and nothing else.
+mod forwarding {
+    use super::*;
+
+    /// Every node's ping to the outside is answered with a TTL that is exactly one less.
+    #[rstest]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated("isolated")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn the_outside_answers_through_one_router(#[case] topology: &str) {
+        claim("forwarding/the-outside-answers-through-one-router", topology);
+    }
+
+    /// The host's forwarding is on where the topology asks for it, and its counter moves with a node's traffic.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn it_is_on_and_counted(#[case] topology: &str) {
+        claim("forwarding/it-is-on-and-counted", topology);
+    }
+
+    /// The gateway answers a packet whose TTL ends at it with time exceeded, from the gateway's address.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn a_packet_at_the_end_of_its_life_is_told(#[case] topology: &str) {
+        claim("forwarding/a-packet-at-the-end-of-its-life-is-told", topology);
+    }
+
+    /// A node of an internal network reaches its peers and its bridge, and nothing outside even by a route of its own.
+    #[rstest]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[test_log::test]
+    fn an_internal_network_has_no_way_out(#[case] topology: &str) {
+        claim("forwarding/an-internal-network-has-no-way-out", topology);
+    }
+}
