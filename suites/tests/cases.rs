@@ -5,6 +5,8 @@
 use netproof_suites::run::claim;
 use rstest::rstest;
 
+netproof::enter!();
+
 /// A veth from the host to each node, addressed at both ends, without a bridge.
 mod veth {
     use super::*;

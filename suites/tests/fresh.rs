@@ -13,6 +13,8 @@ const HEAD: &str = "\
 
 use netproof_suites::run::claim;
 use rstest::rstest;
+
+netproof::enter!();
 ";
 
 /// The tests of the cases are those of the suites. `UPDATE=1` writes them anew.

@@ -2,9 +2,10 @@
 
 use netproof::environment;
 
-use super::Ended;
+use super::{Ended, print};
 
 pub(crate) fn run() -> Ended {
+    let mut text = String::new();
     let mut status = 0;
     for check in environment::checks() {
         let mark = match (check.found, check.needed) {
@@ -12,11 +13,12 @@ pub(crate) fn run() -> Ended {
             (false, false) => "absent ",
             (false, true) => "MISSING",
         };
-        println!("{mark} {}: {}", check.what, check.detail);
+        text += &format!("{mark} {}: {}\n", check.what, check.detail);
         if !check.found {
-            println!("        {}", check.remedy);
+            text += &format!("        try: {}\n", check.remedy);
             status = if check.needed { 3 } else { status };
         }
     }
+    print(&text)?;
     Ok(status)
 }

@@ -1,6 +1,9 @@
 //! An implementation, and what it is doing: a case that does not end is the fault of whoever was at work.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use netproof::{
     Error, Result, Topology,
@@ -60,6 +63,10 @@ impl Watched {
 }
 
 impl Implementation for Watched {
+    fn folders(&self) -> Vec<PathBuf> {
+        self.inner.folders()
+    }
+
     fn describe(&self, site: &Site) -> Result<Description> {
         self.during("describe", |inner| inner.describe(site))
     }
