@@ -52,7 +52,7 @@ impl Bridge {
         self
     }
 
-    /// Its MTU in bytes. Set, it no longer follows the ports'.
+    /// Its MTU in bytes, until it gets a port: then it follows the smallest port's, unless it was [pinned](pin_mtu).
     pub fn mtu(mut self, mtu: u32) -> Self {
         self.link = self.link.mtu(mtu);
         self
@@ -258,6 +258,15 @@ pub fn set_down(name: &str) -> Request {
 /// Sets an MTU in bytes. Equivalent to `ip link set NAME mtu BYTES`.
 pub fn set_mtu(name: &str, mtu: u32) -> Request {
     change(format!("setting mtu {mtu} on link {name}"), LinkMessageBuilder::<LinkUnspec>::new().name(name).mtu(mtu))
+}
+
+/// Sets a bridge's MTU in bytes for good: it no longer follows the ports'.
+///
+/// The kernel takes only a change for a decision (`BROPT_MTU_SET_BY_USER` is set in `br_change_mtu`, neither at creation
+/// nor where the value is the same), so that the MTU is changed twice.
+pub fn pin_mtu(name: &str, mtu: u32) -> [Request; 2] {
+    let other = if mtu < 65_535 { mtu + 1 } else { mtu - 1 };
+    [set_mtu(name, other), set_mtu(name, mtu)]
 }
 
 /// Sets a MAC address. Equivalent to `ip link set NAME address MAC`.

@@ -40,7 +40,7 @@ fn links_move() {
     let (host, node) = (Namespace::new("host").unwrap(), Namespace::new("node").unwrap());
     host.apply_all([
         Bridge::new("br0").index(10).request(),
-        Bridge::new("br1").index(11).mac(Mac([2, 0, 0, 0, 0, 0xb1])).mtu(1400).request(),
+        Bridge::new("br1").index(11).mac(Mac([2, 0, 0, 0, 0, 0xb1])).request(),
         Veth::new("port", "end").index(12).master(10).request(),
         set_master("port", 11),
         set_namespace("end", &node),
@@ -54,7 +54,7 @@ fn links_move() {
     host.apply(set_master("port", 0)).unwrap();
     assert_eq!(port().master, None);
     let bridge = host.link("br1").read().unwrap().unwrap();
-    assert_eq!((bridge.mac, bridge.mtu), (Some(Mac([2, 0, 0, 0, 0, 0xb1])), 1400));
+    assert_eq!(bridge.mac, Some(Mac([2, 0, 0, 0, 0, 0xb1])));
     host.apply(delete("port")).unwrap();
     assert!(node.link("end").read().unwrap().is_none(), "the other end goes with it");
 }
@@ -72,4 +72,27 @@ fn the_first_error_is_told_and_the_rest_is_done() {
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("adding bridge br0") && error.contains("File exists"), "{error}");
     assert_eq!(host.links().list().unwrap().len(), 3);
+}
+
+/// A bridge takes its smallest port's MTU, also where it was made with another, unless its own is pinned.
+///
+///     a0[br0]    b0[br1]    c0[br2]
+#[test]
+fn a_bridge_follows_its_ports_unless_pinned() {
+    let host = Namespace::new("host").unwrap();
+    host.apply_all([
+        Bridge::new("br0").index(10).mtu(1400).request(),
+        Bridge::new("br1").index(11).request(),
+        Bridge::new("br2").index(12).request(),
+    ])
+    .unwrap();
+    host.apply_all(pin_mtu("br1", 1400).into_iter().chain(pin_mtu("br2", 1500))).unwrap();
+    host.apply_all([
+        Veth::new("a0", "a1").master(10).request(),
+        Veth::new("b0", "b1").master(11).request(),
+        Veth::new("c0", "c1").master(12).mtu(1300).request(),
+    ])
+    .unwrap();
+    let mtu = |bridge: &str| host.link(bridge).read().unwrap().unwrap().mtu;
+    assert_eq!(["br0", "br1", "br2"].map(mtu), [1500, 1400, 1500]);
 }

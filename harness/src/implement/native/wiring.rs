@@ -93,13 +93,11 @@ pub(super) fn down(site: &Site, topology: &Topology) -> Result<()> {
 fn add_bridge(bridge: &topology::Bridge, index: u32) -> Vec<Request> {
     // A MAC address of its own: an automatic one follows the lowest port's, and who has it cached is cut off.
     let mut link = Bridge::new(&bridge.name).index(index).group(GROUP).mac(own_mac(&bridge.name));
-    if let Some(mtu) = bridge.mtu {
-        link = link.mtu(mtu);
-    }
     if bridge.vlan_filtering {
         link = link.option(InfoBridge::VlanFiltering(true)).option(InfoBridge::VlanDefaultPvid(0));
     }
-    vec![link.request()]
+    let mtu = bridge.mtu.iter().flat_map(|mtu| link::pin_mtu(&bridge.name, *mtu));
+    [link.request()].into_iter().chain(mtu).collect()
 }
 
 /// Makes the veths of the topology's nodes, and sets up the nodes. Returns the nodes' interface names.
