@@ -74,10 +74,13 @@ pub fn compare(old: &Report, new: &Report) -> Vec<Change> {
 }
 
 fn by_name(report: &Report) -> BTreeMap<String, &Outcome> {
-    let named = report.implementations.iter().flat_map(|graded| {
-        graded.cases.iter().map(move |case| (format!("{}: {} on {}", graded.name, case.id, case.topology), case))
-    });
-    named.collect()
+    let mut named = BTreeMap::new();
+    for (place, graded) in report.implementations.iter().enumerate() {
+        let before = report.implementations[..place].iter().filter(|other| other.name == graded.name).count();
+        let name = if before == 0 { graded.name.clone() } else { format!("{} ({})", graded.name, before + 1) };
+        named.extend(graded.cases.iter().map(|case| (format!("{name}: {} on {}", case.id, case.topology), case)));
+    }
+    named
 }
 
 fn changed(was: &Outcome, is: &Outcome) -> Option<(ChangeKind, String)> {

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use netproof::Topology;
 use serde::Deserialize;
 
-use crate::run::{Outcome, Verdict};
+use crate::{
+    run::{Outcome, Verdict},
+    suite::all_cases,
+};
 
 /// What an implementation is known to fail.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -37,8 +41,12 @@ impl Deviations {
             format!("{source}:{line}: {}", error.message().trim_end())
         })?;
         for (place, known) in deviations.known.iter().enumerate() {
-            if crate::suite::all_cases().all(|case| case.id != known.case) {
+            let Some(case) = all_cases().find(|case| case.id == known.case) else {
                 return Err(format!("{source}: no case has the id `{}`", known.case));
+            };
+            let is_tried_on = |name: &String| case.on.contains(&name.as_str()) || Topology::shipped(name).is_err();
+            if let Some(odd) = known.topology.as_ref().filter(|name| !is_tried_on(name)) {
+                return Err(format!("{source}: {} is not tried on `{odd}`", known.case));
             }
             let twice = |other: &Known| {
                 other.case == known.case
@@ -74,13 +82,13 @@ impl Deviations {
         }
     }
 
-    /// The lines that nothing used in a run that tried their cases: what they list passes again, so they are to go.
+    /// The lines whose cases were tried, and pass: they are to go. What this kernel cannot run proves nothing.
     #[must_use]
     pub fn unused<'a>(&'a self, outcomes: &[Outcome]) -> Vec<&'a Known> {
         let is_unused = |known: &&Known| {
-            let mut tried = outcomes.iter().filter(|outcome| known.is_about(outcome)).peekable();
-            tried.peek().is_some()
-                && tried.all(|outcome| matches!(outcome.verdict, Verdict::Pass | Verdict::Unsupported))
+            let of_line = outcomes.iter().filter(|outcome| known.is_about(outcome));
+            let mut tried = of_line.filter(|outcome| outcome.verdict != Verdict::Unsupported).peekable();
+            tried.peek().is_some() && tried.all(|outcome| outcome.verdict == Verdict::Pass)
         };
         self.known.iter().filter(is_unused).collect()
     }

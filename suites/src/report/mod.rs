@@ -137,8 +137,11 @@ impl Report {
         fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(self).map_err(io::Error::other)? + "\n";
         let junit = junit(self).map_err(io::Error::other)?;
-        // Both are on the disk before either takes its name.
+        // Both are on the disk before either takes its name, and once they are, only a folder can be in their way.
         let files = [("report.json", json), ("junit.xml", junit)].map(|(name, text)| {
+            if folder.join(name).is_dir() {
+                return Err(io::Error::other(format!("{name} is a folder")));
+            }
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
             file.as_file().set_permissions(Permissions::from_mode(0o644))?;

@@ -70,10 +70,22 @@ fn failure(text: &mut String, graded: &Graded, outcome: &Outcome) {
     if let Some(case) = all_cases().find(|case| case.id == outcome.id) {
         let _ = writeln!(text, "  claim: {}\n  source: {}\n  failing: {}", case.claim, case.source, case.failing);
     }
-    for line in outcome.evidence.as_deref().unwrap_or_default().lines() {
+    for line in capped(outcome.evidence.as_deref().unwrap_or_default()) {
         let _ = writeln!(text, "  {line}");
     }
     text.push('\n');
+}
+
+/// The lines of evidence: of very many, those at both ends. How it began and how it ended tell most.
+fn capped(evidence: &str) -> Vec<String> {
+    const EACH: usize = 100;
+    let lines: Vec<&str> = evidence.lines().collect();
+    if lines.len() <= 2 * EACH {
+        return lines.into_iter().map(ToOwned::to_owned).collect();
+    }
+    let left_out = format!("... {} lines: report.json has them ...", lines.len() - 2 * EACH);
+    let ends = [&lines[..EACH], &[&left_out], &lines[lines.len() - EACH..]];
+    ends.concat().into_iter().map(ToOwned::to_owned).collect()
 }
 
 /// What was not tried, one line for each reason.

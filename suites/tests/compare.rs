@@ -1,0 +1,144 @@
+//! What changed between two reports, and failures that are known.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod common;
+
+use common::{outcome, report};
+use netproof_suites::{
+    compare::{Change, ChangeKind, compare},
+    deviation::Deviations,
+    run::{
+        Outcome,
+        Verdict::{self, Error, Fail, Known, Pass, Unsupported},
+    },
+};
+use rstest::rstest;
+
+const PEERS: &str = "pair/peers-reach-each-other";
+const DOWN: &str = "pair/a-bridge-left-down-carries-nothing";
+
+fn changes(old: Vec<Outcome>, new: Vec<Outcome>) -> Vec<Change> {
+    compare(&report(old), &report(new))
+}
+
+/// Each change of a verdict is for the better or the worse.
+#[rstest]
+#[case(Pass, Fail, ChangeKind::Worse)]
+#[case(Pass, Known, ChangeKind::Worse)]
+#[case(Pass, Error, ChangeKind::Worse)]
+#[case(Pass, Unsupported, ChangeKind::Worse)]
+#[case(Known, Fail, ChangeKind::Worse)]
+#[case(Fail, Pass, ChangeKind::Better)]
+#[case(Fail, Known, ChangeKind::Better)]
+#[case(Known, Pass, ChangeKind::Better)]
+#[case(Unsupported, Pass, ChangeKind::Better)]
+#[case(Unsupported, Fail, ChangeKind::Worse)]
+#[case(Error, Pass, ChangeKind::Better)]
+fn verdicts(#[case] was: Verdict, #[case] is: Verdict, #[case] kind: ChangeKind) {
+    let changes = changes(vec![outcome(PEERS, was)], vec![outcome(PEERS, is)]);
+    assert_eq!(changes.len(), 1);
+    assert_eq!((changes[0].kind, changes[0].kind.is_regression()), (kind, kind == ChangeKind::Worse));
+    assert_eq!(changes[0].name, format!("native: {PEERS} on pair"));
+}
+
+/// Nothing changed, nothing is told.
+#[test]
+fn the_same_is_no_change() {
+    let cases = || [Pass, Fail, Known, Unsupported, Error].map(|verdict| outcome(PEERS, verdict)).to_vec();
+    assert_eq!(changes(cases(), cases()), []);
+}
+
+/// What is not tried any more is a regression; what is new is told.
+#[test]
+fn cases_come_and_go() {
+    let changes = changes(vec![outcome(PEERS, Pass)], vec![outcome(DOWN, Fail)]);
+    let kinds: Vec<ChangeKind> = changes.iter().map(|change| change.kind).collect();
+    assert_eq!(kinds, [ChangeKind::Vanished, ChangeKind::New]);
+    assert!(changes[0].kind.is_regression() && !changes[1].kind.is_regression());
+}
+
+/// A case that takes much longer is told; one that takes a little longer, or is quick all the same, is not.
+#[rstest]
+#[case(100.0, 3_000.0, true)]
+#[case(2_000.0, 3_000.0, false)]
+#[case(1.0, 400.0, false)]
+fn times(#[case] was: f64, #[case] is: f64, #[case] told: bool) {
+    let of = |ms| vec![Outcome { ms, ..outcome(PEERS, Pass) }];
+    let changes = changes(of(was), of(is));
+    assert_eq!(changes.iter().any(|change| change.kind == ChangeKind::Slower), told);
+    assert!(!changes.iter().any(|change| change.kind.is_regression()));
+}
+
+/// Two implementations that have the same name are told apart by their order.
+#[test]
+fn implementations_are_told_apart() {
+    let both = |verdicts: [Verdict; 2]| {
+        let mut report = report(Vec::new());
+        report.implementations.extend(report.implementations.clone());
+        for (graded, verdict) in report.implementations.iter_mut().zip(verdicts) {
+            graded.cases = vec![outcome(PEERS, verdict)];
+        }
+        report
+    };
+    let changes = compare(&both([Pass, Pass]), &both([Fail, Pass]));
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].kind, ChangeKind::Worse);
+}
+
+fn listed(case: &str, rest: &str) -> Deviations {
+    Deviations::parse("known.toml", &format!("[[known]]\ncase = \"{case}\"\nreason = \"not yet\"\n{rest}")).unwrap()
+}
+
+/// A listed failure is `known`, with the reason and the link; what else comes of a case is left alone.
+#[test]
+fn listed_failures_are_known() {
+    let known = listed(PEERS, "link = \"https://example.org/7\"");
+    let mut outcomes = vec![outcome(PEERS, Fail), outcome(DOWN, Fail), outcome(PEERS, Error), outcome(PEERS, Pass)];
+    known.apply(&mut outcomes);
+    let verdicts: Vec<Verdict> = outcomes.iter().map(|outcome| outcome.verdict).collect();
+    assert_eq!(verdicts, [Known, Fail, Error, Pass]);
+    assert_eq!(outcomes[0].reason.as_deref(), Some("not yet (https://example.org/7)"));
+    assert!(outcomes[0].evidence.is_some());
+}
+
+/// A line whose case passes again is stale; one whose case was not tried, or cannot be here, is not.
+#[rstest]
+#[case::passes(&[Pass], true)]
+#[case::fails(&[Fail], false)]
+#[case::fails_somewhere(&[Pass, Fail], false)]
+#[case::cannot_be_tried_here(&[Unsupported], false)]
+#[case::passes_where_it_can(&[Unsupported, Pass], true)]
+#[case::error(&[Error], false)]
+#[case::not_tried(&[], false)]
+fn stale_lines(#[case] verdicts: &[Verdict], #[case] stale: bool) {
+    let known = listed(PEERS, "");
+    let mut outcomes: Vec<Outcome> = verdicts.iter().map(|verdict| outcome(PEERS, *verdict)).collect();
+    known.apply(&mut outcomes);
+    assert_eq!(!known.unused(&outcomes).is_empty(), stale);
+}
+
+/// A list that makes no sense is an error that says which line, or which case.
+#[rstest]
+#[case::no_such_case("case = \"pair/so\"\nreason = \"x\"", "known.toml: no case has the id `pair/so`")]
+#[case::no_reason(
+    "case = \"pair/peers-reach-each-other\"\nreason = \" \"",
+    "pair/peers-reach-each-other has no reason"
+)]
+#[case::no_reason_at_all("case = \"pair/peers-reach-each-other\"", "known.toml:1: missing field `reason`")]
+#[case::unknown_key(
+    "case = \"pair/peers-reach-each-other\"\nreason = \"x\"\nwhy = \"y\"",
+    "known.toml:4: unknown field `why`"
+)]
+#[case::not_tried_there(
+    "case = \"pair/peers-reach-each-other\"\ntopology = \"veth\"\nreason = \"x\"",
+    "pair/peers-reach-each-other is not tried on `veth`"
+)]
+#[case::twice(
+    "case = \"pair/peers-reach-each-other\"\nreason = \"x\"\n[[known]]\ncase = \"pair/peers-reach-each-other\"\ntopology = \"pair\"\nreason = \"y\"",
+    "pair/peers-reach-each-other on pair is listed twice"
+)]
+fn malformed_lists(#[case] text: &str, #[case] message: &str) {
+    let error = Deviations::parse("known.toml", &format!("[[known]]\n{text}\n")).unwrap_err();
+    assert!(error.contains(message), "{error}");
+}

@@ -1,0 +1,148 @@
+//! Reports: their forms, and that they are written whole.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod common;
+
+use common::{outcome, report};
+use netproof_suites::{
+    Level,
+    report::{Report, junit, tap, text},
+    run::Verdict::{self, Error, Fail, Known, Pass, Unsupported},
+};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+const ID: &str = "pair/peers-reach-each-other";
+
+fn of_each_verdict() -> Report {
+    report([Pass, Fail, Known, Unsupported, Error].map(|verdict| outcome(ID, verdict)).into())
+}
+
+/// `report.json` has the keys that its schema, 1, promises.
+#[test]
+fn json_has_what_it_promises() {
+    let value = serde_json::to_value(of_each_verdict()).unwrap();
+    assert_eq!(value["schema"], 1);
+    assert_eq!(value["suite"]["version"], netproof_suites::SUITE_VERSION);
+    assert!(value["kernel"].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()), "{}", value["kernel"]);
+    assert!(value["machine"]["processors"].as_u64().unwrap() > 0);
+    let graded = &value["implementations"][0];
+    assert_eq!((&graded["name"], &graded["driver"], &graded["supplies"]), (&json!("native"), &Value::Null, &json!([])));
+    let verdicts: Vec<&str> =
+        graded["cases"].as_array().unwrap().iter().map(|case| case["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["pass", "fail", "known", "unsupported", "error"]);
+    let case = &graded["cases"][1];
+    assert_eq!((&case["id"], &case["topology"], &case["level"]), (&json!(ID), &json!("pair"), &json!("MUST")));
+    assert!(case["ms"].is_number() && case["reason"].is_string() && case["evidence"].is_string());
+    assert!(graded["cases"][0].get("reason").is_none());
+    assert!(value.get("interrupted").is_none());
+}
+
+/// What is written is what is read.
+#[test]
+fn what_is_written_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = of_each_verdict();
+    written.write(&folder.path().join("new/folder")).unwrap();
+    let read = Report::read(&folder.path().join("new/folder/report.json")).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), serde_json::to_value(written).unwrap());
+}
+
+/// Where a report cannot be written, nothing of it is there, and what was there is as it was.
+#[test]
+fn nothing_is_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder has the name of the second file: nothing can replace it.
+    std::fs::create_dir_all(folder.path().join("junit.xml/in-the-way")).unwrap();
+    std::fs::write(folder.path().join("report.json"), "the old one").unwrap();
+    of_each_verdict().write(folder.path()).unwrap_err();
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("report.json")).unwrap(), "the old one");
+}
+
+/// A report of a later form is refused, and so is what is none.
+#[test]
+fn only_known_forms_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let mut later = of_each_verdict();
+    later.schema = 2;
+    std::fs::write(&path, serde_json::to_string(&later).unwrap()).unwrap();
+    assert_eq!(Report::read(&path).unwrap_err().to_string(), "its schema is 2, and this command reads 1");
+    std::fs::write(&path, "{}").unwrap();
+    assert!(Report::read(&path).unwrap_err().to_string().contains("missing field"));
+}
+
+/// What counts in the exit status.
+#[rstest]
+#[case::all_well(&[Pass, Unsupported, Known], Level::May, 0)]
+#[case::failed(&[Pass, Fail, Error], Level::Must, 1)]
+#[case::error_alone(&[Pass, Error], Level::Must, 3)]
+fn exit_status(#[case] verdicts: &[Verdict], #[case] level: Level, #[case] status: u8) {
+    let report = report(verdicts.iter().map(|verdict| outcome(ID, *verdict)).collect());
+    assert_eq!(report.status(level), status);
+}
+
+/// A failure below the level does not count; an error does.
+#[test]
+fn levels_count() {
+    let mut may = outcome(ID, Fail);
+    may.level = Level::Should;
+    assert_eq!(report(vec![may.clone()]).status(Level::Must), 0);
+    assert_eq!(report(vec![may.clone()]).status(Level::Should), 1);
+    assert_eq!(report(vec![may, outcome(ID, Error)]).status(Level::Must), 3);
+}
+
+/// JUnit counts failures, errors and skipped ones, and is well-formed whatever the evidence has in it.
+#[test]
+fn junit_is_read_by_others() {
+    let xml = junit(&of_each_verdict()).unwrap();
+    assert!(xml.contains(r#"<testsuite name="native" tests="5" skipped="2" errors="1" failures="1">"#), "{xml}");
+    assert!(xml.contains(r#"name="pair/peers-reach-each-other on pair" classname="pair""#), "{xml}");
+    assert!(xml.contains("&amp; &lt;so on&gt;"), "{xml}");
+    assert!(!xml.contains('\u{1b}'), "{xml}");
+}
+
+/// TAP has a plan, one line for each case, and no `#` that it does not mean.
+#[test]
+fn tap_is_read_by_others() {
+    let text = tap(&of_each_verdict());
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("  ")).collect();
+    assert_eq!(lines[..2], ["TAP version 14", "1..5"]);
+    assert_eq!(lines[2], "ok 1 - native: pair/peers-reach-each-other on pair");
+    assert_eq!(lines[3], "not ok 2 - native: pair/peers-reach-each-other on pair");
+    assert!(lines[4].starts_with("not ok 3 - ") && lines[4].contains(" # TODO known: "), "{}", lines[4]);
+    assert!(lines[5].starts_with("ok 4 - ") && lines[5].contains(" # SKIP unsupported: "), "{}", lines[5]);
+    assert!(lines[6].starts_with("not ok 5 - "), "{}", lines[6]);
+}
+
+/// The text has the claim, its source, what failing means, and the evidence; then the counts.
+#[test]
+fn text_tells_the_story() {
+    let text = anstream::adapter::strip_str(&text(&of_each_verdict())).to_string();
+    for part in [
+        "FAIL pair/peers-reach-each-other on pair (MUST, native)",
+        "  claim: Nodes on one bridge answer each other's pings",
+        "  failing: Containers of one network cannot talk to each other.",
+        "  expectation failed at pair.rs:7",
+        "ERROR pair/peers-reach-each-other on pair",
+        "unsupported 1 x native: ",
+        "1 pass, 1 fail, 1 known, 1 unsupported, 1 error (suite 0.1.0, Linux ",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+/// A driver that floods its standard error does not flood the reader.
+#[test]
+fn much_evidence_is_shown_at_both_ends() {
+    let mut flooding = outcome(ID, Fail);
+    flooding.evidence = Some((0..10_000).map(|number| format!("line {number}\n")).collect());
+    let text = text(&report(vec![flooding]));
+    assert!(text.lines().count() < 250);
+    for part in ["line 0\n", "line 99\n", "... 9800 lines: report.json has them ...", "line 9999\n"] {
+        assert!(text.contains(part), "no `{part}`");
+    }
+}
