@@ -38,10 +38,11 @@ pub fn checks() -> Vec<Check> {
         return checks;
     }
     type Try = fn() -> Result<String>;
-    let tries: [(&'static str, bool, Try, &str); 7] = [
+    let tries: [(&'static str, bool, Try, &str); 8] = [
         ("network namespaces", true, namespaces, "use a kernel with CONFIG_NET_NS"),
         ("bridge and veth", true, bridge_and_veth, "sudo modprobe bridge veth"),
         ("packet sockets", true, packet_sockets, "use a kernel with CONFIG_PACKET"),
+        ("nf_tables with NAT", true, nf_tables, "sudo modprobe nf_tables nft_chain_nat nft_masq nf_conntrack"),
         ("IPv6", true, ipv6, "boot without ipv6.disable=1"),
         (
             "a world for programs",
@@ -80,6 +81,16 @@ fn bridge_and_veth() -> Result<String> {
 
 fn packet_sockets() -> Result<String> {
     Namespace::new("trial")?.socket(Domain::PACKET, Type::RAW, None).map(|_| "can be opened".into())
+}
+
+fn nf_tables() -> Result<String> {
+    let trial = Namespace::new("trial")?;
+    let mut batch = trial.firewall().batch();
+    let family = crate::firewall::Family::Ip;
+    batch.add_table(family, "trial");
+    batch.add_chain(family, "trial", "out", "type nat hook postrouting priority srcnat; policy accept;")?;
+    batch.add_rule(family, "trial", "out", "masquerade")?;
+    batch.commit().map(|()| "rules can be added".into())
 }
 
 fn ipv6() -> Result<String> {
