@@ -230,7 +230,7 @@ impl Batch {
         }
         bytes.extend(edge(0x11, 1 + self.messages.len() as u32));
         socket.send("changing the ruleset", &bytes)?;
-        for (sequence, error) in socket.refusals()? {
+        if let Some((sequence, error)) = socket.refusals()?.into_iter().next() {
             let doing = self
                 .messages
                 .get((sequence as usize).wrapping_sub(1))
