@@ -11,6 +11,9 @@ use crate::{
     protocol::{Description, Reply, Request, VERSION},
 };
 
+mod announce;
+mod firewall;
+mod rules;
 mod settings;
 mod wiring;
 
@@ -19,8 +22,8 @@ use self::settings::Settings;
 /// The built-in implementation.
 #[derive(Default)]
 pub struct Native {
-    /// What `up` changed in each host, by the namespace's identity, to be put back by `down`.
-    changed: Mutex<HashMap<(u64, u64), Settings>>,
+    /// What stands in each host, by the namespace's identity.
+    stands: Mutex<HashMap<(u64, u64), Stands>>,
 }
 
 impl Implementation for Native {
@@ -47,25 +50,96 @@ impl Implementation for Native {
     }
 
     fn down(&self, site: &Site, request: &Request) -> Result<()> {
-        wiring::down(site, &request.topology)?;
-        match self.changed().remove(&key(site)?) {
-            Some(settings) => settings.put_back(&site.host),
+        let topology = &request.topology;
+        firewall::clear(&site.host)?;
+        wiring::down(site, topology)?;
+        announce::forget_flows(site, &topology.nat.publish, topology)?;
+        announce::forget_neighbours(site, topology)?;
+        match self.stands().remove(&key(site)?) {
+            Some(stands) => stands.settings.put_back(&site.host),
             None => Ok(()),
         }
     }
+
+    fn add(&self, site: &Site, request: &Request) -> Result<Reply> {
+        let part = &request.topology;
+        let whole = self.change(site, |whole| {
+            whole.nodes.extend(part.nodes.iter().cloned());
+            whole.nat.publish.extend(part.nat.publish.iter().cloned());
+        })?;
+        wiring::add(site, part, &whole)?;
+        self.secure(site, &whole)?;
+        announce::forget_flows(site, &part.nat.publish, part)?;
+        announce::announce(site, part)?;
+        Ok(Reply::default())
+    }
+
+    fn remove(&self, site: &Site, request: &Request) -> Result<()> {
+        let part = &request.topology;
+        let is_going = |name: &str| part.nodes.iter().any(|node| node.name == name);
+        let whole = self.change(site, |whole| {
+            whole.nodes.retain(|node| !is_going(&node.name));
+            whole.nat.publish.retain(|publish| !is_going(&publish.node) && !part.nat.publish.contains(publish));
+        })?;
+        wiring::remove(site, part)?;
+        self.secure(site, &whole)?;
+        announce::forget_flows(site, &part.nat.publish, part)?;
+        announce::forget_neighbours(site, part)
+    }
+
+    fn reload(&self, site: &Site, request: &Request) -> Result<()> {
+        self.secure(site, &request.topology)
+    }
+}
+
+/// What `up` made and changed in one host.
+#[derive(Debug, Default)]
+struct Stands {
+    topology: Topology,
+    settings: Settings,
 }
 
 impl Native {
     fn build(&self, site: &Site, topology: &Topology) -> Result<()> {
-        let mut settings = Settings::default();
-        let set = settings.set(&site.host, topology);
-        self.changed().insert(key(site)?, settings);
-        set?;
-        wiring::up(site, topology)
+        self.stands().insert(key(site)?, Stands { topology: topology.clone(), settings: Settings::default() });
+        // Closed before it is open: nothing passes that should not, not even for a moment.
+        self.secure(site, topology)?;
+        self.set(site, |settings| settings.set(&site.host, topology))?;
+        wiring::up(site, topology)?;
+        self.secure_ports(site, topology)?;
+        self.set(site, |settings| settings.set_for_ports(&site.host, topology))?;
+        announce::forget_flows(site, &topology.nat.publish, topology)?;
+        announce::announce(site, topology)
     }
 
-    fn changed(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), Settings>> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The rules for the topology, with the nodes' MAC addresses where it does not say them.
+    fn secure(&self, site: &Site, topology: &Topology) -> Result<()> {
+        firewall::set(&site.host, &wiring::with_macs(site, topology)?)
+    }
+
+    /// Rules that need to know the nodes' MAC addresses, which are there only now.
+    fn secure_ports(&self, site: &Site, topology: &Topology) -> Result<()> {
+        if topology.bridges.iter().any(|bridge| bridge.anti_spoof) { self.secure(site, topology) } else { Ok(()) }
+    }
+
+    fn set(&self, site: &Site, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+        let key = key(site)?;
+        let mut stands = self.stands();
+        change(&mut stands.entry(key).or_default().settings)
+    }
+
+    /// Changes what stands, and returns it.
+    fn change(&self, site: &Site, change: impl FnOnce(&mut Topology)) -> Result<Topology> {
+        let key = key(site)?;
+        let mut stands = self.stands();
+        let known =
+            stands.get_mut(&key).ok_or_else(|| Error::Usage("nothing stands here that could be changed".into()))?;
+        change(&mut known.topology);
+        Ok(known.topology.clone())
+    }
+
+    fn stands(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), Stands>> {
+        self.stands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -30,6 +30,18 @@ impl Settings {
         Ok(())
     }
 
+    /// Sets what the topology needs of devices that are there only now.
+    pub(super) fn set_for_ports(&mut self, host: &Namespace, topology: &Topology) -> Result<()> {
+        if topology.nat.publish.iter().all(|publish| publish.host_address.is_some_and(|host| host.is_ipv6())) {
+            return Ok(());
+        }
+        for bridge in &topology.bridges {
+            // The host's own 127.0.0.1 may be passed on to a node; nobody else's packets to it: see the chain `raw`.
+            self.change(host, &format!("net.ipv4.conf.{}.route_localnet", bridge.name.replace('.', "/")), "1")?;
+        }
+        Ok(())
+    }
+
     /// Sets one sysctl, unless it is so already.
     pub(super) fn change(&mut self, host: &Namespace, name: &str, value: &str) -> Result<()> {
         let before = host.sysctl(name)?;

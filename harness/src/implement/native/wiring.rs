@@ -54,8 +54,9 @@ pub(super) fn up(site: &Site, topology: &Topology) -> Result<()> {
 }
 
 /// Attaches nodes to bridges that stand.
-pub(super) fn add(site: &Site, part: &Topology) -> Result<()> {
+pub(super) fn add(site: &Site, part: &Topology, whole: &Topology) -> Result<()> {
     let mut host = Indexes::of(&site.host)?;
+    let part = &Topology { nat: whole.nat.clone(), ..part.clone() };
     let nodes = attach(site, part, &mut host, Vec::new())?;
     ready(site, part, &nodes)
 }
@@ -190,7 +191,8 @@ fn join(site: &Site, topology: &Topology, indexes: &HashMap<&str, Indexes>) -> R
 fn set_port(site: &Site, topology: &Topology, interface: &Interface, port: &str, index: u32) -> Result<()> {
     let Some(bridge) = interface.bridge.as_deref().and_then(|name| topology.bridge(name)) else { return Ok(()) };
     let mut requests = Vec::new();
-    if bridge.hairpin || topology.nat.publish.iter().any(|publish| topology.node(&publish.node).is_some()) {
+    // A node that asks for its own published port has to get its frame back, where bridged frames are translated.
+    if bridge.hairpin || !topology.nat.publish.is_empty() {
         requests.push(link::set_port(port, index, PortFlag::Hairpin, true));
     }
     if bridge.isolate_ports {
@@ -238,6 +240,22 @@ fn ready(site: &Site, topology: &Topology, nodes: &[(&Node, Namespace)]) -> Resu
         }
     }
     Ok(())
+}
+
+/// The topology with the MAC address that each node's interface has, where it is there.
+pub(super) fn with_macs(site: &Site, topology: &Topology) -> Result<Topology> {
+    let mut topology = topology.clone();
+    if !topology.bridges.iter().any(|bridge| bridge.anti_spoof) {
+        return Ok(topology);
+    }
+    for node in &mut topology.nodes {
+        let links = site.node(&node.name)?.links().list()?;
+        for interface in &mut node.interfaces {
+            let link = links.iter().find(|link| link.name == interface.name);
+            interface.mac = link.and_then(|link| link.mac).or(interface.mac);
+        }
+    }
+    Ok(topology)
 }
 
 fn is_ours(link: &LinkMessage) -> bool {
