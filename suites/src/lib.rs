@@ -5,6 +5,7 @@
 //! | [`case`] | one claim: an id, a level, a source, and how it is tried |
 //! | [`suite`] | claims that belong together, and the registry of all |
 //! | [`stage`] | what a case acts on: a lab, and the verbs of its implementation |
+//! | [`snapshot`] | what stands in a lab at one time, and what came of it since |
 //! | [`cases`] | the claims themselves, one file for each suite |
 //! | [`run`] | trying cases on implementations |
 //! | [`report`] | what came of it, as text, JSON, JUnit and TAP |
@@ -19,11 +20,13 @@ pub mod deviation;
 pub mod report;
 pub mod run;
 pub mod shipped;
+pub mod snapshot;
 pub mod stage;
 pub mod suite;
 
 pub use crate::{
     case::{Case, Level, Start},
+    snapshot::Snapshot,
     stage::Stage,
     suite::{SUITES, Suite},
 };

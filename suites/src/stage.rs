@@ -6,7 +6,7 @@ use std::{
 };
 
 use netproof::{
-    Lab, Node, Result, Target, expect::given, implement::Shared, protocol::Description, topology::Interface,
+    Error, Lab, Node, Result, Target, expect::given, implement::Shared, protocol::Description, topology::Interface,
 };
 
 /// What a case acts on: a lab, and what its implementation says that it can do.
@@ -55,7 +55,18 @@ impl Stage {
         if self.knows(verb) {
             return Ok(());
         }
-        Err(netproof::Error::Unsupported(format!("{} has no verb `{verb}`", self.description.name)))
+        Err(Error::Unsupported(format!("{} has no verb `{verb}`", self.description.name)))
+    }
+
+    /// What an implementation did wrong at one of its verbs, with what shows it: the case fails.
+    #[must_use]
+    pub fn blame(&self, verb: &str, message: &str, evidence: impl Into<String>) -> Error {
+        Error::Implementation {
+            implementation: self.description.name.clone(),
+            verb: verb.into(),
+            message: message.into(),
+            evidence: evidence.into(),
+        }
     }
 
     /// Forgets what earlier traffic left: neighbours everywhere, and what the bridges have learned.
@@ -163,7 +174,7 @@ impl Stage {
             if self.host().sysctl_if_there(name)?.is_some() {
                 self.host().set_sysctl(name, value)?;
             } else if value == "1" {
-                return Err(netproof::Error::Unsupported("br_netfilter is not loaded: modprobe br_netfilter".into()));
+                return Err(Error::Unsupported("br_netfilter is not loaded: modprobe br_netfilter".into()));
             }
         }
         Ok(())

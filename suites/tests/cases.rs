@@ -819,3 +819,35 @@ mod forwarding {
         claim("forwarding/an-internal-network-has-no-way-out", topology);
     }
 }
+
+/// How an implementation answers what it does not know.
+mod protocol {
+    use super::*;
+
+    /// A topology that the implementation has never heard of is declined with exit status 89, and nothing changes; who claims `*` builds it from its data.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn an_unknown_topology_is_declined(#[case] topology: &str) {
+        claim("protocol/an-unknown-topology-is-declined", topology);
+    }
+
+    /// A verb that the implementation has never heard of is declined with exit status 89, and nothing changes.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn an_unknown_verb_is_declined(#[case] topology: &str) {
+        claim("protocol/an-unknown-verb-is-declined", topology);
+    }
+
+    /// Asked what it is, the implementation answers as before, and nothing changes.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn describing_changes_nothing(#[case] topology: &str) {
+        claim("protocol/describing-changes-nothing", topology);
+    }
+}

@@ -10,6 +10,7 @@ mod links;
 mod neighbour;
 mod pair;
 mod port_address;
+mod protocol;
 mod routes;
 mod veth;
 
@@ -25,6 +26,7 @@ pub const ALL: &[Suite] = &[
     neighbour::SUITE,
     routes::SUITE,
     forwarding::SUITE,
+    protocol::SUITE,
 ];
 
 /// What every file of cases uses.

@@ -2,7 +2,6 @@
 
 use std::{
     io::Write,
-    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,8 +22,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Tries one case on one topology in a lab of its own.
 #[must_use]
 pub fn try_one(subject: &Subject, item: &Item, timeout: Duration) -> Outcome {
-    netproof::expect::as_values(true);
-    panics::keep_quiet();
     let ended = Attempt::new(subject, item).within(timeout, &Stop::default());
     let (ending, took) = ended.expect("nobody else has the stop, so that nothing ends it early");
     ending.outcome(item, took)
@@ -40,12 +37,12 @@ pub fn try_one(subject: &Subject, item: &Item, timeout: Duration) -> Outcome {
 pub fn claim(id: &str, topology: &str) {
     let case = all_cases().find(|case| case.id == id).unwrap_or_else(|| panic!("no case has the id `{id}`"));
     let item = Item { case, topology: Topology::shipped(topology).unwrap_or_else(|error| panic!("{error}")) };
-    match Attempt::new(&shipped::native(), &item).run() {
-        Ok(()) => {}
-        Err(Error::Unsupported(why)) if std::env::var_os("NETPROOF_ALL").is_none() => {
-            let _ = writeln!(std::io::stderr(), "unsupported: {id} on {topology}: {why}");
+    match Attempt::new(&shipped::native(), &item).ending() {
+        Ending::Held => {}
+        Ending::Not { verdict: Verdict::Unsupported, reason, .. } if std::env::var_os("NETPROOF_ALL").is_none() => {
+            let _ = writeln!(std::io::stderr(), "unsupported: {id} on {topology}: {reason}");
         }
-        Err(error) => panic!("{error}"),
+        Ending::Not { evidence, .. } => panic!("{evidence}"),
     }
 }
 
@@ -102,7 +99,8 @@ impl Attempt {
     }
 
     fn ending(&self) -> Ending {
-        match panic::catch_unwind(AssertUnwindSafe(|| self.run())) {
+        netproof::expect::as_values(true);
+        match panics::caught(|| self.run()) {
             Ok(Ok(())) => Ending::Held,
             Ok(Err(error)) => Ending::of_error(&error),
             Err(payload) => Ending::of_panic(payload.as_ref()),

@@ -23,12 +23,11 @@ impl Ending {
     }
 
     pub(super) fn of_error(error: &Error) -> Self {
-        let verdict = match error {
-            Error::Unsupported(_) => Verdict::Unsupported,
-            Error::Implementation { .. } | Error::ReadBack(_) => Verdict::Fail,
-            _ => Verdict::Error,
-        };
-        Self::not(verdict, error.to_string())
+        match error {
+            Error::Unsupported(why) => Self::not(Verdict::Unsupported, why),
+            Error::Implementation { .. } | Error::ReadBack(_) => Self::not(Verdict::Fail, error.to_string()),
+            _ => Self::not(Verdict::Error, error.to_string()),
+        }
     }
 
     /// A failed expectation says itself what it means; any other panic is a fault of the case.

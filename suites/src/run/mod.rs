@@ -116,8 +116,6 @@ pub fn grade(
     stop: &Stop,
     told: &(dyn Fn(&Outcome) + Sync),
 ) -> Vec<Outcome> {
-    netproof::expect::as_values(true);
-    panics::keep_quiet();
     let run = Run {
         subject,
         options,

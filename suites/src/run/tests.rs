@@ -94,7 +94,7 @@ fn reason(outcome: &Outcome) -> &str {
 #[case::held(&HOLDS, Verdict::Pass, "")]
 #[case::false_claim(&FAILS, Verdict::Fail, "netns1: ping 10.20.20.41")]
 #[case::panic(&PANICS, Verdict::Error, "a fault of the case")]
-#[case::unsupported(&LACKS, Verdict::Unsupported, "not supported: no such kernel feature")]
+#[case::unsupported(&LACKS, Verdict::Unsupported, "no such kernel feature")]
 #[case::error(&USAGE, Verdict::Error, "no such name")]
 fn endings(#[case] case: &'static Case, #[case] verdict: Verdict, #[case] begins: &str) {
     let outcome = try_one(&shipped::native(), &item(case), OPTIONS.timeout);
@@ -155,10 +155,7 @@ fn what_is_not_claimed_is_unsupported() {
     let mut subject = subject(Faulty { fails_from: 1, ..Faulty::default() });
     subject.description.topologies = vec!["gateway".into()];
     let outcome = try_one(&subject, &item(&HOLDS), OPTIONS.timeout);
-    assert_eq!(
-        (outcome.verdict, reason(&outcome)),
-        (Verdict::Unsupported, "not supported: native does not build `pair`")
-    );
+    assert_eq!((outcome.verdict, reason(&outcome)), (Verdict::Unsupported, "native does not build `pair`"));
     subject.description.missing = Some("apt-get install it".into());
     let outcome = try_one(&subject, &item(&HOLDS), OPTIONS.timeout);
     assert!(reason(&outcome).ends_with("is not installed: apt-get install it"), "{outcome:?}");
@@ -171,10 +168,7 @@ fn verbs_that_are_not_claimed_are_not_called() {
     let mut subject = shipped::native();
     subject.description.verbs = vec!["up".into(), "down".into()];
     let outcome = try_one(&subject, &item(&REMOVES), OPTIONS.timeout);
-    assert_eq!(
-        (outcome.verdict, reason(&outcome)),
-        (Verdict::Unsupported, "not supported: native has no verb `remove`")
-    );
+    assert_eq!((outcome.verdict, reason(&outcome)), (Verdict::Unsupported, "native has no verb `remove`"));
 }
 
 /// `fail_fast` ends the run after the first failure that counts, not after one that does not.
