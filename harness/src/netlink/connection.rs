@@ -39,6 +39,14 @@ pub(super) struct Refusal {
     pub reason: Option<String>,
 }
 
+/// What the kernel listed.
+pub(super) struct Dump {
+    /// The list, or why there is none.
+    pub answer: Answer,
+    /// Whether it was being changed meanwhile, so that parts may be missing or doubled (`NLM_F_DUMP_INTR`).
+    pub interrupted: bool,
+}
+
 /// A socket of rtnetlink.
 pub(crate) struct Connection {
     socket: Socket,
@@ -81,8 +89,8 @@ impl Connection {
         Ok(answers)
     }
 
-    /// Asks for a dump. `None`: what was dumped changed meanwhile, so that parts may be missing or doubled.
-    pub(super) fn dump(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Option<Answer>> {
+    /// Asks for a dump.
+    pub(super) fn dump(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Dump> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut datagram = Vec::new();
         write(&mut datagram, message, flags, self.sequence);
@@ -92,7 +100,8 @@ impl Connection {
         while !batch.is_answered() {
             self.receive(&mut batch)?;
         }
-        Ok(if batch.interrupted { None } else { batch.finish().pop() })
+        let interrupted = batch.interrupted;
+        Ok(Dump { answer: batch.finish().pop().unwrap_or_else(|| Ok(Vec::new())), interrupted })
     }
 
     fn send(&self, datagram: &[u8]) -> io::Result<()> {

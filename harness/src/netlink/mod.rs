@@ -1,6 +1,6 @@
 //! Requests over rtnetlink, many in one round trip.
 
-use std::{io, sync::MutexGuard};
+use std::sync::MutexGuard;
 
 use rtnetlink::{
     packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST},
@@ -14,7 +14,7 @@ mod connection;
 
 pub(crate) use self::connection::Connection;
 
-/// How often a dump is asked for again because what it lists was being changed.
+/// How often a dump is asked for again because what it lists was being changed; the last is taken as it is, as `ip` does.
 const DUMPS: usize = 20;
 
 /// One change that the kernel is asked for, made by a method of [`crate::link`], [`crate::addr`], [`crate::route`] or [`crate::neigh`].
@@ -118,15 +118,20 @@ impl Namespace {
     }
 
     fn dump(&self, doing: &str, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
-        let failed = |error| Error::kernel(doing, self.name(), error);
         let mut connection = self.connection()?;
-        for _ in 0..DUMPS {
-            let answer = connection.dump(message.clone(), NLM_F_REQUEST | NLM_F_DUMP).map_err(failed)?;
-            if let Some(answer) = answer {
-                return answer.map_err(|refusal| refused(doing, self, refusal));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let dumped = connection.dump(message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
+            let dumped = dumped.map_err(|error| Error::kernel(doing, self.name(), error))?;
+            if dumped.interrupted && tries < DUMPS {
+                continue;
             }
+            if dumped.interrupted {
+                tracing::warn!("{doing} in namespace {}: it changes faster than it can be listed", self.name());
+            }
+            return dumped.answer.map_err(|refusal| refused(doing, self, refusal));
         }
-        Err(failed(io::Error::new(io::ErrorKind::Interrupted, "it changes faster than it can be listed")))
     }
 
     fn exchange(
@@ -177,5 +182,30 @@ mod tests {
         host.apply_all((0..4000).map(|n| addr::add(10, address(n)))).unwrap();
         let is_v4 = |(_, net): &&(u32, ipnet::IpNet)| net.addr().is_ipv4();
         assert_eq!(host.address_list().unwrap().iter().filter(is_v4).count(), 4000);
+    }
+
+    /// A list that is read while links come and go holds each link once.
+    #[test]
+    fn dumps_during_changes() {
+        let host = Namespace::new("host").unwrap();
+        host.apply_all((0..60).map(|n| link::Bridge::new(&format!("br{n}")).down().request())).unwrap();
+        // A connection of its own: users of one take turns.
+        let other = Namespace::from_fd("host", std::os::fd::AsFd::as_fd(&host).try_clone_to_owned().unwrap());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..30 {
+                    other.apply(link::Bridge::new("passing").down().request()).unwrap();
+                    other.apply(link::delete("passing")).unwrap();
+                }
+            });
+            for _ in 0..50 {
+                let links = host.link_messages().unwrap();
+                let kept = links.iter().filter_map(link::name_of).filter(|name| name.starts_with("br"));
+                let mut names: Vec<&str> = kept.collect();
+                assert_eq!(names.len(), 60);
+                names.dedup();
+                assert_eq!(names.len(), 60);
+            }
+        });
     }
 }
