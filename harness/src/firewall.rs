@@ -426,7 +426,9 @@ impl fmt::Display for Ruleset {
 }
 
 impl Hook {
-    fn show(&self, family: Family) -> String {
+    /// As `nft` prints it in a chain of this family.
+    #[must_use]
+    pub fn show(&self, family: Family) -> String {
         let named = if family == Family::Bridge { numbers::BRIDGE_PRIORITIES } else { numbers::PRIORITIES };
         let priority = numbers::word(named, self.priority).map_or_else(|| self.priority.to_string(), ToOwned::to_owned);
         let policy = if self.drops { "drop" } else { "accept" };

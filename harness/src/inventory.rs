@@ -19,6 +19,7 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 use crate::{
     Error, Namespace, Result,
+    firewall::{Chain, Rule, Table},
     probe::sys,
     state::{Address, FdbEntry, Link, Neighbour, Route, State, policy},
 };
@@ -76,6 +77,32 @@ pub struct Change {
     pub text: String,
 }
 
+/// A chain with its hook and policy: `chain inet netproof forward type filter hook forward priority filter; policy accept;`
+fn chain_lines(table: &Table) -> Vec<String> {
+    let line = |chain: &Chain| {
+        let hook = chain.hook.as_ref().map(|hook| format!(" {}", hook.show(table.family))).unwrap_or_default();
+        format!("chain {} {} {}{hook}", table.family, table.name, chain.name)
+    };
+    table.chains.iter().map(line).collect()
+}
+
+/// Rules without what their counters have counted.
+fn rule_lines(table: &Table) -> Vec<String> {
+    let of = |chain: &Chain, rule: &Rule| {
+        let mut words: Vec<String> = Vec::new();
+        let text = rule.to_string();
+        let mut rest = text.split(' ');
+        while let Some(word) = rest.next() {
+            words.push(word.to_owned());
+            if word == "counter" {
+                rest.by_ref().take(4).for_each(drop);
+            }
+        }
+        format!("rule {} {} {} {}", table.family, table.name, chain.name, words.join(" "))
+    };
+    table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| of(chain, rule))).collect()
+}
+
 impl Inventory {
     /// Takes it.
     pub fn of(namespace: &Namespace) -> Result<Self> {
@@ -91,7 +118,11 @@ impl Inventory {
         list(Kind::Neighbour, state.neighbours.iter().filter(|own| was_set(own)).map(ToString::to_string).collect());
         list(Kind::Fdb, state.fdb.iter().filter(|entry| stays(entry)).map(ToString::to_string).collect());
         list(Kind::Policy, policy::read(namespace)?.iter().map(ToString::to_string).collect());
-        list(Kind::Table, legacy_tables(namespace)?);
+        let rules = &state.rules;
+        let tables = rules.tables.iter().map(|table| format!("table {} {}", table.family, table.name));
+        list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());
+        list(Kind::Chain, rules.tables.iter().flat_map(chain_lines).collect());
+        list(Kind::Rule, rules.tables.iter().flat_map(rule_lines).collect());
         let devices = state.links.iter().map(|link| link.name.clone()).collect();
         Ok(Self { lines, sysctls: sysctls(namespace)?, devices })
     }

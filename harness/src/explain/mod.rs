@@ -120,9 +120,9 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The namespace's firewall rules as `nft list ruleset` prints them; none as long as nothing here reads them.
-fn rules_of(_namespace: &Namespace) -> Result<String> {
-    Ok(String::new())
+/// The namespace's firewall rules as `nft list ruleset` prints them.
+fn rules_of(namespace: &Namespace) -> Result<String> {
+    Ok(namespace.firewall().ruleset()?.to_string())
 }
 
 /// The state of the namespaces that a failure concerns, and of the routers and bridges between them.
@@ -150,3 +150,5 @@ pub(crate) fn evidence(concerned: &[Namespace]) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_firewall;

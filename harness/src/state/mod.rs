@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
-use crate::{Namespace, Result};
+use crate::{Namespace, Result, firewall::Ruleset};
 
 mod address;
 mod link;
@@ -39,6 +39,8 @@ pub struct State {
     pub neighbours: Vec<Neighbour>,
     /// The FDB entries of its bridges.
     pub fdb: Vec<FdbEntry>,
+    /// Its nf_tables rules.
+    pub rules: Ruleset,
 }
 
 impl State {
@@ -52,6 +54,7 @@ impl State {
             routes: route::read(namespace, &names)?,
             neighbours: neighbour::read(namespace, &names)?,
             fdb: neighbour::read_fdb(namespace, &names)?,
+            rules: namespace.firewall().ruleset()?,
             links,
         })
     }
@@ -118,6 +121,7 @@ impl fmt::Display for State {
             ("ip route", lines(shown.map(ToString::to_string).collect())),
             ("ip neigh", lines(neighbours.map(ToString::to_string).collect())),
             ("bridge fdb", lines(fdb.map(ToString::to_string).collect())),
+            ("nft list ruleset", lines(self.rules.to_string().lines().map(|line| line.replace('\t', "  ")).collect())),
         ] {
             if !table.is_empty() {
                 writeln!(f, "{command}")?;
