@@ -13,7 +13,7 @@ use crate::{
 pub mod driver;
 pub mod native;
 
-pub use self::native::Native;
+pub use self::{driver::Driver, native::Native};
 
 /// Builds topologies, and takes them down again. Its methods are the verbs of the driver protocol.
 ///

@@ -19,7 +19,8 @@ use super::{SCRATCH, init::mount_fs};
 /// Everything that can be mounted before there is a PID 1; the calling thread is in the new mount namespace.
 pub(super) fn before_fork(folders: &[PathBuf]) -> io::Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    let trees = folders.iter().map(|folder| Ok((folder, take(folder)?))).collect::<io::Result<Vec<_>>>()?;
+    let taken = folders.iter().map(|path| Ok((path, path.is_dir(), take(path)?)));
+    let trees = taken.collect::<io::Result<Vec<_>>>()?;
     // The old /tmp is out of sight from here on; what follows is built in the new one, then that is covered in its turn.
     let none = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount_fs("tmpfs", "/tmp", none, Some("mode=0755"))?;
@@ -33,7 +34,7 @@ pub(super) fn before_fork(folders: &[PathBuf]) -> io::Result<()> {
     mount_fs("tmpfs", "/run", none, Some("mode=0755"))?;
     mount_fs("tmpfs", "/tmp", none, Some("mode=1777"))?;
     fs::create_dir_all(SCRATCH)?;
-    trees.into_iter().try_for_each(|(folder, tree)| put(folder, &tree))
+    trees.into_iter().try_for_each(|(path, is_folder, tree)| put(path, is_folder, &tree))
 }
 
 /// What only PID 1 can mount: its own /proc, and the cgroups that it is in.
@@ -51,17 +52,20 @@ pub(super) fn after_fork(has_cgroup: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds a folder as it is now, before anything is mounted over the way to it.
+/// Holds a folder, or a file, as it is now, before anything is mounted over the way to it.
 fn take(folder: &Path) -> io::Result<std::os::fd::OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(rustix::fs::CWD, folder, flags)
         .map_err(|error| io::Error::other(format!("{}: {}", folder.display(), io::Error::from(error))))
 }
 
-/// Puts a held folder back at its own path, read-only.
-fn put(folder: &Path, tree: &std::os::fd::OwnedFd) -> io::Result<()> {
-    if !folder.is_dir() {
+/// Puts a held folder, or file, back at its own path, read-only.
+fn put(folder: &Path, is_folder: bool, tree: &std::os::fd::OwnedFd) -> io::Result<()> {
+    if is_folder {
         fs::create_dir_all(folder)?;
+    } else if !folder.exists() {
+        folder.parent().map(fs::create_dir_all).transpose()?;
+        fs::File::create(folder)?;
     }
     move_mount(tree, "", rustix::fs::CWD, folder, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
