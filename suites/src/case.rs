@@ -64,4 +64,6 @@ pub enum Start {
     Built,
     /// The namespaces, the sysctls and the uplink; the case says when to build.
     Prepared,
+    /// As `Prepared`, and it does not matter whether the implementation claims to build the topology.
+    Unclaimed,
 }

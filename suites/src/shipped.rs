@@ -1,51 +1,102 @@
-//! The implementations that come with the command.
+//! The implementations that come with the command, and the way to anybody's.
 
 use std::{path::Path, sync::Arc};
 
 use netproof::{
-    implement::Native,
-    protocol::{Description, VERSION},
+    Error, Lab, Result, Topology,
+    implement::{Driver, Native, Shared},
 };
 
 use crate::{deviation::Deviations, run::Subject};
 
-/// The names of those that come with the command.
-pub const IMPLEMENTATIONS: [&str; 1] = ["native"];
-
-/// The built-in implementation.
-#[must_use]
-pub fn native() -> Subject {
-    Subject { description: native_description(), implementation: Arc::new(Native::default()), driver: None }
+/// A driver that comes with the command.
+struct Shipped {
+    name: &'static str,
+    program: &'static str,
+    deviations: &'static str,
 }
 
-/// What the built-in implementation says of itself.
+macro_rules! shipped {
+    ($($name:literal)*) => {
+        [$(Shipped {
+            name: $name,
+            program: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/drivers/", $name, "/driver")),
+            deviations: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/deviations/", $name, ".toml")),
+        }),*]
+    };
+}
+
+static SHIPPED: &[Shipped] = &shipped!["article"];
+
+/// The names of those that come with the command.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ["native"].into_iter().chain(SHIPPED.iter().map(|shipped| shipped.name))
+}
+
+/// The built-in implementation.
+///
+/// # Panics
+/// Never: it describes itself without asking anybody.
 #[must_use]
-pub fn native_description() -> Description {
-    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-    Description {
-        protocol: VERSION,
-        name: "native".into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        verbs: texts(&["up", "down", "add", "remove", "reload"]),
-        topologies: texts(&["*"]),
-        ..Description::default()
-    }
+pub fn native() -> Subject {
+    let implementation = Arc::new(Native::default());
+    Subject { description: Native::description(), implementation, driver: None }
 }
 
 /// An implementation that comes with the command.
-pub fn implementation(name: &str) -> Result<Subject, String> {
-    match name {
-        "native" => Ok(native()),
-        _ => Err(format!("no implementation is called `{name}`; there is native")),
+pub fn implementation(name: &str) -> Result<Subject> {
+    if name == "native" {
+        return Ok(native());
     }
+    let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) else {
+        let known: Vec<&str> = names().collect();
+        return Err(Error::Usage(format!("no implementation is called `{name}`; there are {}", known.join(", "))));
+    };
+    described(Arc::new(Driver::embedded(shipped.name, shipped.program)), None)
 }
 
 /// The implementation that a driver attaches.
-pub fn driver(path: &Path) -> Result<Subject, String> {
-    Err(format!("{}: not yet", path.display()))
+pub fn driver(path: &Path) -> Result<Subject> {
+    let driver = Driver::new(path)?;
+    let path = driver.path().canonicalize().unwrap_or_else(|_| driver.path().to_owned());
+    described(Arc::new(driver), Some(path))
+}
+
+/// Asks an implementation what it is, in an empty lab.
+fn described(implementation: Shared, driver: Option<std::path::PathBuf>) -> Result<Subject> {
+    let lab = Lab::builder(Topology::shipped("pair")?).implementation(implementation.clone()).prepare()?;
+    let description = implementation.describe(lab.site())?;
+    Ok(Subject { description, implementation, driver })
 }
 
 /// What a shipped implementation is known to fail.
-pub fn deviations(_name: &str) -> Result<Deviations, String> {
-    Ok(Deviations::default())
+pub fn deviations(subject: &Subject) -> Result<Deviations, String> {
+    let name = &subject.description.name;
+    match SHIPPED.iter().find(|shipped| shipped.name == name && subject.driver.is_none()) {
+        Some(shipped) => Deviations::parse(&format!("{name}.toml"), shipped.deviations),
+        None => Ok(Deviations::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each is called what its folder is called, and its deviations make sense.
+    #[test]
+    fn all_are_whole() {
+        for name in names() {
+            let subject = implementation(name).unwrap();
+            assert_eq!(subject.description.name, name);
+            deviations(&subject).unwrap();
+        }
+    }
+
+    /// The built-in implementation says of itself what it says when it is asked.
+    #[test]
+    fn native_is_what_it_says() {
+        let native = native();
+        let lab = Lab::builder(Topology::shipped("pair").unwrap()).prepare().unwrap();
+        assert_eq!(native.implementation.describe(lab.site()).unwrap(), native.description);
+    }
 }

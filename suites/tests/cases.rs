@@ -827,7 +827,6 @@ mod protocol {
     /// A topology that the implementation has never heard of is declined with exit status 89, and nothing changes; who claims `*` builds it from its data.
     #[rstest]
     #[case::pair("pair")]
-    #[case::gateway_one_subnet("gateway-one-subnet")]
     #[test_log::test]
     fn an_unknown_topology_is_declined(#[case] topology: &str) {
         claim("protocol/an-unknown-topology-is-declined", topology);
@@ -836,7 +835,6 @@ mod protocol {
     /// A verb that the implementation has never heard of is declined with exit status 89, and nothing changes.
     #[rstest]
     #[case::pair("pair")]
-    #[case::gateway_one_subnet("gateway-one-subnet")]
     #[test_log::test]
     fn an_unknown_verb_is_declined(#[case] topology: &str) {
         claim("protocol/an-unknown-verb-is-declined", topology);
@@ -845,7 +843,6 @@ mod protocol {
     /// Asked what it is, the implementation answers as before, and nothing changes.
     #[rstest]
     #[case::pair("pair")]
-    #[case::gateway_one_subnet("gateway-one-subnet")]
     #[test_log::test]
     fn describing_changes_nothing(#[case] topology: &str) {
         claim("protocol/describing-changes-nothing", topology);

@@ -124,6 +124,15 @@ impl World {
         written.map_err(|error| Error::kernel(format!("writing {path}"), self.host.name(), error))
     }
 
+    /// Writes an executable file, unless it is there: a program that runs is not written over.
+    pub fn write_program(&self, path: &Path, text: &str) -> Result<()> {
+        let written = self.with_mounts(|| {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+            if path.exists() { Ok(()) } else { program::write_program(path, text) }
+        });
+        written.map_err(|error| Error::kernel(format!("writing {}", path.display()), self.host.name(), error))
+    }
+
     /// Reads a file, as the lab's programs see the path.
     pub fn read(&self, path: &str) -> Result<String> {
         let read = self.with_mounts(|| fs::read_to_string(path));

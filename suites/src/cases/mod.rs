@@ -37,7 +37,7 @@ mod prelude {
         case::{
             Case,
             Level::{May, Must, Should},
-            Start::{Built, Prepared},
+            Start::{Built, Prepared, Unclaimed},
         },
         stage::{Stage, Version},
         suite::Suite,

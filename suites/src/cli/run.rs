@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Ended {
         let mut outcomes = with_progress(subject, &items, args, &stop);
         let known = match &deviations {
             Some(known) => known.clone(),
-            None => shipped::deviations(&subject.description.name)?,
+            None => shipped::deviations(subject)?,
         };
         known.apply(&mut outcomes);
         if !stop.is_set() {
@@ -253,7 +253,7 @@ fn default_jobs() -> u16 {
 }
 
 fn implementation_help() -> String {
-    let names = shipped::IMPLEMENTATIONS.join(", ");
+    let names = shipped::names().collect::<Vec<_>>().join(", ");
     format!("Grade an implementation that comes with the command: {names}; can be given again [default: native]")
 }
 

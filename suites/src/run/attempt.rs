@@ -113,7 +113,7 @@ impl Attempt {
         if let Some(how) = &description.missing {
             return Err(Error::Unsupported(format!("{} is not installed: {how}", description.name)));
         }
-        if !description.claims(&topology.name) {
+        if !description.claims(&topology.name) && case.start != Start::Unclaimed {
             return Err(Error::Unsupported(format!("{} does not build `{}`", description.name, topology.name)));
         }
         kernel::carries(topology)?;

@@ -36,6 +36,8 @@ const UNKNOWN_VERB: &str = "no-such-verb";
 #[derive(Debug)]
 pub struct Driver {
     path: PathBuf,
+    /// Its text, where it is no file of the machine's.
+    text: Option<String>,
     /// How long a call may take, before scaling and the nodes' share.
     limit: Duration,
     /// What it said of itself when it was first asked.
@@ -55,7 +57,17 @@ impl Driver {
             return Err(wrong(format!("not executable: chmod +x {}", path.display())));
         }
         let path = absolute(path).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { path, limit: Duration::from_secs(30), description: OnceLock::new() })
+        Ok(Self::at(path, None))
+    }
+
+    /// A driver whose program is this text. It is written into each lab that it builds in, and nowhere on the machine.
+    #[must_use]
+    pub fn embedded(name: &str, text: &str) -> Self {
+        Self::at(Path::new("/run/netproof").join(name), Some(text.into()))
+    }
+
+    fn at(path: PathBuf, text: Option<String>) -> Self {
+        Self { path, text, limit: Duration::from_secs(30), description: OnceLock::new() }
     }
 
     /// How long a call may take besides 1 s a node, before scaling, instead of 30 s.
@@ -121,7 +133,11 @@ impl Driver {
 
     fn call_with(&self, site: &Site, verb: &str, input: &Value, nodes: usize) -> Result<Ended> {
         let deadline = Deadline::after(self.limit + Duration::from_secs(nodes as u64));
-        let command = site.world()?.command(&self.path).arg(verb).stdin(input.to_string());
+        let world = site.world()?;
+        if let Some(text) = &self.text {
+            world.write_program(&self.path, text)?;
+        }
+        let command = world.command(&self.path).arg(verb).stdin(input.to_string());
         let output = command.output(deadline).map_err(|error| self.not_run(verb, error))?;
         let how = if output.timed_out { How::TimedOut(deadline.length()) } else { How::Itself(output.status) };
         Ok(Ended { how, stdout: output.stdout, too_much: output.too_much, stderr: output.stderr })
@@ -183,6 +199,9 @@ impl Driver {
 
 impl Implementation for Driver {
     fn folders(&self) -> Vec<PathBuf> {
+        if self.text.is_some() {
+            return Vec::new();
+        }
         let real = self.path.canonicalize().ok();
         let mut seen: Vec<PathBuf> =
             [Some(self.path.clone()), real].into_iter().flatten().filter_map(seen_at).collect();
@@ -227,6 +246,10 @@ impl Implementation for Driver {
     fn reload(&self, site: &Site, request: &Request) -> Result<()> {
         self.has("reload")?;
         self.act(site, "reload", request)
+    }
+
+    fn other(&self, verb: &str, site: &Site, request: &Request) -> Result<()> {
+        self.act(site, verb, request)
     }
 }
 

@@ -28,15 +28,7 @@ pub struct Native {
 
 impl Implementation for Native {
     fn describe(&self, _site: &Site) -> Result<Description> {
-        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        Ok(Description {
-            protocol: VERSION,
-            name: "native".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            verbs: texts(&["up", "down", "add", "remove", "reload"]),
-            topologies: texts(&["*"]),
-            ..Description::default()
-        })
+        Ok(Self::description())
     }
 
     fn up(&self, site: &Site, request: &Request) -> Result<Reply> {
@@ -100,6 +92,20 @@ struct Stands {
 }
 
 impl Native {
+    /// What it says of itself, which it can say without a lab.
+    #[must_use]
+    pub fn description() -> Description {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        Description {
+            protocol: VERSION,
+            name: "native".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            verbs: texts(&["up", "down", "add", "remove", "reload"]),
+            topologies: texts(&["*"]),
+            ..Description::default()
+        }
+    }
+
     fn build(&self, site: &Site, topology: &Topology) -> Result<()> {
         self.stands().insert(key(site)?, Stands { topology: topology.clone(), settings: Settings::default() });
         // Closed before it is open: nothing passes that should not, not even for a moment.
