@@ -189,10 +189,11 @@ fn redirects(stage: &mut Stage) -> Result<()> {
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
     // The lab lets every ICMP error through at once, which keeps the kernel from sending redirects: back to its default.
     stage.host().set_sysctl("net.ipv4.icmp_ratemask", "6168")?;
-    let wire = netns1.tap(netns1.device())?;
     stage.cold()?;
     expect!(netns1.ping(netns2), Reply { .. });
-    expect!(wire.frames(filter::redirect()), 1..);
+    expect!(netns2.ping(netns1), Reply { .. });
+    // Whoever answers is told: who asks first may have been held up by the ARP of its first packet.
+    expect!(netns2.counter("IcmpInRedirects"), 1..);
     Ok(())
 }
 
