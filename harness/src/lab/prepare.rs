@@ -38,6 +38,8 @@ pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
         (Some(uplink), Some(outside)) => Some(self::uplink(uplink, &host, outside)?),
         _ => None,
     };
+    // What stands already, so that nothing of the host's changes by `up` but through it.
+    host.quicken()?;
     let behind = outside.as_ref().map(|outside| (**outside).clone());
     let site = Site::new(host.clone(), namespaces, behind, implementation.folders());
     let stands = Topology { nodes: Vec::new(), bridges: Vec::new(), ..topology.clone() };

@@ -3,16 +3,24 @@
 use crate::suite::Suite;
 
 mod fdb;
+mod filter;
 mod forwarding;
 mod gateway;
 mod host_route;
+mod ipv6;
+mod isolation;
+mod lifecycle;
 mod links;
+mod mac_mtu;
+mod nat;
 mod neighbour;
 mod pair;
 mod port_address;
 mod protocol;
+mod resolver;
 mod routes;
 mod veth;
+mod vlan;
 
 /// Every suite: the article's topologies in its order, then one for each subject.
 pub const ALL: &[Suite] = &[
@@ -27,6 +35,14 @@ pub const ALL: &[Suite] = &[
     routes::SUITE,
     forwarding::SUITE,
     protocol::SUITE,
+    nat::SUITE,
+    filter::SUITE,
+    isolation::SUITE,
+    mac_mtu::SUITE,
+    ipv6::SUITE,
+    resolver::SUITE,
+    lifecycle::SUITE,
+    vlan::SUITE,
 ];
 
 /// What every file of cases uses.

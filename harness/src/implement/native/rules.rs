@@ -75,8 +75,16 @@ fn masquerade(topology: &Topology) -> Vec<String> {
     for (node, address, publish) in targets(topology) {
         let ip = if address.is_ipv4() { "ip" } else { "ip6" };
         let (transport, port) = (transport(publish.protocol), publish.node_port);
-        // A node that asks for its own published port would get an answer from itself, not from whom it asked.
-        texts.push(format!("{ip} saddr {address} {ip} daddr {address} {transport} dport {port} masquerade"));
+        // Who asks from the same bridge, the node itself too, would be answered directly, by somebody whom it did not
+        // ask: the answer has to come back this way.
+        for net in bridge_of(node).and_then(|name| topology.bridge(name)).iter().flat_map(|bridge| &bridge.addresses) {
+            if net.contains(&address) {
+                let net = net.trunc();
+                texts.push(format!(
+                    "{ip} saddr {net} {ip} daddr {address} {transport} dport {port} ct status dnat masquerade"
+                ));
+            }
+        }
         // The host by its loopback address: 127.0.0.1 is nobody that the node could answer.
         if let Some(bridge) = bridge_of(node).filter(|_| address.is_ipv4()) {
             texts.push(format!(
