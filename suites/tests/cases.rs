@@ -848,3 +848,595 @@ mod protocol {
         claim("protocol/describing-changes-nothing", topology);
     }
 }
+
+/// Source addresses on the way out, and published ports: reached from everywhere, and only where they should be.
+mod nat {
+    use super::*;
+
+    /// A server outside sees a node's connection come from the uplink's address.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn the_outside_sees_the_uplinks_address(#[case] topology: &str) {
+        claim("nat/the-outside-sees-the-uplinks-address", topology);
+    }
+
+    /// A server in one node sees the other node's own address, whether bridged frames pass the firewall or not.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn peers_see_each_others_own_address(#[case] topology: &str) {
+        claim("nat/peers-see-each-others-own-address", topology);
+    }
+
+    /// A published TCP port and a published UDP port answer from outside.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn a_published_port_is_reached_from_outside(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-from-outside", topology);
+    }
+
+    /// A published service sees the outside client's own address.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn the_client_address_is_preserved(#[case] topology: &str) {
+        claim("nat/the-client-address-is-preserved", topology);
+    }
+
+    /// The host reaches a published port at its own uplink address.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn a_published_port_is_reached_from_the_host(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-from-the-host", topology);
+    }
+
+    /// The host reaches a published port at 127.0.0.1.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::publish_loopback("publish-loopback")]
+    #[test_log::test]
+    fn a_published_port_is_reached_by_loopback(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-by-loopback", topology);
+    }
+
+    /// Another node on the bridge reaches the published port at the host's address, with bridged frames shown to the firewall or not.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn a_published_port_is_reached_from_a_peer(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-from-a-peer", topology);
+    }
+
+    /// The node that serves a published port reaches itself by it, with bridged frames shown to the firewall or not.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn a_published_port_is_reached_from_its_own_node(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-from-its-own-node", topology);
+    }
+
+    /// A node on another bridge reaches the published port at the host's address.
+    #[rstest]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn a_published_port_is_reached_from_another_bridge(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-from-another-bridge", topology);
+    }
+
+    /// A node's connection to the same port of another host outside is not drawn to the published service.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn only_what_is_for_the_host_is_passed_on(#[case] topology: &str) {
+        claim("nat/only-what-is-for-the-host-is-passed-on", topology);
+    }
+
+    /// A service on the host's 127.0.0.1 cannot be reached from outside or from a node that routes 127.0.0.1 to it.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_loopback("publish-loopback")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn loopback_services_of_the_host_are_not_exposed(#[case] topology: &str) {
+        claim("nat/loopback-services-of-the-host-are-not-exposed", topology);
+    }
+
+    /// A port published on 127.0.0.1 answers the host, and neither the outside nor a node.
+    #[rstest]
+    #[case::publish_loopback("publish-loopback")]
+    #[test_log::test]
+    fn a_loopback_port_is_published_to_the_host_only(#[case] topology: &str) {
+        claim("nat/a-loopback-port-is-published-to-the-host-only", topology);
+    }
+
+    /// Who routes a node's subnet to the host from outside does not reach the node's unpublished ports.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn unpublished_ports_have_no_direct_way_in(#[case] topology: &str) {
+        claim("nat/unpublished-ports-have-no-direct-way-in", topology);
+    }
+
+    /// A port next to a published one is refused by the host, not passed on.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn an_unpublished_port_is_closed(#[case] topology: &str) {
+        claim("nat/an-unpublished-port-is-closed", topology);
+    }
+}
+
+/// The network works beside others' firewall rules, and leaves them alone.
+mod filter {
+    use super::*;
+
+    /// With a FORWARD chain whose policy is drop, there from before, peers reach each other with bridged frames shown to the firewall or not.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[test_log::test]
+    fn peers_talk_under_a_forward_policy_of_drop(#[case] topology: &str) {
+        claim("filter/peers-talk-under-a-forward-policy-of-drop", topology);
+    }
+
+    /// With a FORWARD chain whose policy is drop, there from before, nodes reach the outside.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[test_log::test]
+    fn the_way_out_passes_a_forward_policy_of_drop(#[case] topology: &str) {
+        claim("filter/the-way-out-passes-a-forward-policy-of-drop", topology);
+    }
+
+    /// With a rule at the end of the FORWARD chain that drops everything, there from before, nodes reach the outside.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[test_log::test]
+    fn the_way_out_passes_a_forward_rule_that_drops(#[case] topology: &str) {
+        claim("filter/the-way-out-passes-a-forward-rule-that-drops", topology);
+    }
+
+    /// With a FORWARD chain whose policy is drop, there from before, a published port answers from outside.
+    #[rstest]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_published_port_passes_a_forward_policy_of_drop(#[case] topology: &str) {
+        claim("filter/a-published-port-passes-a-forward-policy-of-drop", topology);
+    }
+
+    /// Rules and chains that others have made are the same after `down` as before `up`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn others_rules_are_as_before(#[case] topology: &str) {
+        claim("filter/others-rules-are-as-before", topology);
+    }
+
+    /// Nodes on a bridge that somebody else has made reach each other while the network is up, bridged frames shown to the firewall.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn another_bridge_works_as_before(#[case] topology: &str) {
+        claim("filter/another-bridge-works-as-before", topology);
+    }
+
+    /// The network comes up without changing bridge-nf-call-iptables.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn bridge_netfilter_is_left_as_it_is(#[case] topology: &str) {
+        claim("filter/bridge-netfilter-is-left-as-it-is", topology);
+    }
+}
+
+/// Nodes, bridges and hosts that are to be kept apart are apart, in both IP versions.
+mod isolation {
+    use super::*;
+
+    /// Nodes on isolated ports do not reach each other, and each reaches its gateway.
+    #[rstest]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[test_log::test]
+    fn isolated_ports_do_not_talk(#[case] topology: &str) {
+        claim("isolation/isolated-ports-do-not-talk", topology);
+    }
+
+    /// A node on an isolated port that routes its peer's address via the gateway does not reach the peer.
+    #[rstest]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[test_log::test]
+    fn the_gateway_is_no_way_around_isolated_ports(#[case] topology: &str) {
+        claim("isolation/the-gateway-is-no-way-around-isolated-ports", topology);
+    }
+
+    /// Nodes on different isolated bridges do not reach each other, and each reaches the outside.
+    #[rstest]
+    #[case::isolated("isolated")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn isolated_bridges_do_not_talk(#[case] topology: &str) {
+        claim("isolation/isolated-bridges-do-not-talk", topology);
+    }
+
+    /// Who routes an internal network's subnet to the host from outside does not reach its nodes, even where the host forwards.
+    #[rstest]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[test_log::test]
+    fn an_internal_network_is_not_reached_from_outside(#[case] topology: &str) {
+        claim("isolation/an-internal-network-is-not-reached-from-outside", topology);
+    }
+
+    /// A router advertisement that a node sends makes no route in the host.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::pair("pair")]
+    #[test_log::test]
+    fn the_host_ignores_router_advertisements_of_nodes(#[case] topology: &str) {
+        claim("isolation/the-host-ignores-router-advertisements-of-nodes", topology);
+    }
+
+    /// A frame with another MAC or IP address than the node's own does not leave its port, and the node's own do.
+    #[rstest]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn a_forged_source_address_is_dropped(#[case] topology: &str) {
+        claim("isolation/a-forged-source-address-is-dropped", topology);
+    }
+
+    /// An ARP announcement for another's address does not leave the node's port, and one for its own does.
+    #[rstest]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn a_forged_arp_reply_is_dropped(#[case] topology: &str) {
+        claim("isolation/a-forged-arp-reply-is-dropped", topology);
+    }
+}
+
+/// Packets as large as the MTU pass, larger ones are told, and a bridge keeps what it has.
+mod mac_mtu {
+    use super::*;
+
+    /// Where the topology asks for an MTU, bridge, ports and nodes have it.
+    #[rstest]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn the_asked_mtu_is_everywhere(#[case] topology: &str) {
+        claim("mac-mtu/the-asked-mtu-is-everywhere", topology);
+    }
+
+    /// A packet as large as the MTU, not to be fragmented, passes between peers, to the host and to the outside.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::mtu("mtu")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_packet_of_the_whole_mtu_passes(#[case] topology: &str) {
+        claim("mac-mtu/a-packet-of-the-whole-mtu-passes", topology);
+    }
+
+    /// A packet that must not be fragmented and is larger than the MTU is refused with an error, not lost.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::mtu("mtu")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn an_oversize_packet_is_told(#[case] topology: &str) {
+        claim("mac-mtu/an-oversize-packet-is-told", topology);
+    }
+
+    /// A bridge that loses its last port keeps its address.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn the_last_port_leaves_the_address_behind(#[case] topology: &str) {
+        claim("mac-mtu/the-last-port-leaves-the-address-behind", topology);
+    }
+}
+
+/// IPv6 addresses are ready when `up` returns, and the host keeps what it had.
+mod ipv6 {
+    use super::*;
+
+    /// When `up` returns, no node's address and no bridge's is tentative or found to be a duplicate.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish_v6("publish-v6")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::hairpin_v6("hairpin-v6")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[test_log::test]
+    fn no_address_is_tentative_when_up_returns(#[case] topology: &str) {
+        claim("ipv6/no-address-is-tentative-when-up-returns", topology);
+    }
+
+    /// A node that is given an address that its peer has finds it out, and does not use it.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal_v6("internal-v6")]
+    #[test_log::test]
+    fn a_duplicate_is_detected(#[case] topology: &str) {
+        claim("ipv6/a-duplicate-is-detected", topology);
+    }
+
+    /// With hairpin ports, which return a node's own solicitation to it, a new address becomes usable all the same.
+    #[rstest]
+    #[case::hairpin_v6("hairpin-v6")]
+    #[test_log::test]
+    fn hairpin_does_not_fail_duplicate_detection(#[case] topology: &str) {
+        claim("ipv6/hairpin-does-not-fail-duplicate-detection", topology);
+    }
+
+    /// A host that learned its default route from a router advertisement still has it while the network is up.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[test_log::test]
+    fn the_host_keeps_its_advertised_default_route(#[case] topology: &str) {
+        claim("ipv6/the-host-keeps-its-advertised-default-route", topology);
+    }
+
+    /// Over IPv6 nodes reach their peers with a hop limit of 64, and the outside through one router.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish_v6("publish-v6")]
+    #[case::hairpin_v6("hairpin-v6")]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn nodes_reach_each_other_and_the_outside(#[case] topology: &str) {
+        claim("ipv6/nodes-reach-each-other-and-the-outside", topology);
+    }
+}
+
+/// Nodes ask a DNS server beyond the host, and get its answers.
+mod resolver {
+    use super::*;
+
+    /// A node asks the upstream server by UDP for a name, and gets the address that the server has for it.
+    #[rstest]
+    #[case::resolver("resolver")]
+    #[test_log::test]
+    fn a_name_is_resolved_by_the_upstream_server(#[case] topology: &str) {
+        claim("resolver/a-name-is-resolved-by-the-upstream-server", topology);
+    }
+
+    /// For a name that the server does not know, the node gets its answer that there is none, not silence.
+    #[rstest]
+    #[case::resolver("resolver")]
+    #[test_log::test]
+    fn a_name_that_is_not_there_is_told(#[case] topology: &str) {
+        claim("resolver/a-name-that-is-not-there-is-told", topology);
+    }
+}
+
+/// What comes goes again, nodes come and go while others talk, and nothing is left behind.
+mod lifecycle {
+    use super::*;
+
+    /// After `down` the host has the links that it had before `up`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_leaves_no_link(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-no-link", topology);
+    }
+
+    /// After `down` the host has the addresses and routes that it had before `up`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_leaves_no_address_or_route(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-no-address-or-route", topology);
+    }
+
+    /// After `down` the host has the firewall rules that it had before `up`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_leaves_no_rule(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-no-rule", topology);
+    }
+
+    /// After `down` the host has the firewall tables and chains that it had before `up`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_leaves_no_empty_chain(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-no-empty-chain", topology);
+    }
+
+    /// After `down` the host's sysctls are as they were before `up`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_puts_sysctls_back(#[case] topology: &str) {
+        claim("lifecycle/a-down-puts-sysctls-back", topology);
+    }
+
+    /// `down` of what is down already succeeds, and changes nothing.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn down_twice_succeeds(#[case] topology: &str) {
+        claim("lifecycle/down-twice-succeeds", topology);
+    }
+
+    /// After `down`, `up` builds a network that works.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn up_after_down_works(#[case] topology: &str) {
+        claim("lifecycle/up-after-down-works", topology);
+    }
+
+    /// `up` of what stands already succeeds or is refused; either way what stands is unchanged and works.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn up_twice_changes_nothing(#[case] topology: &str) {
+        claim("lifecycle/up-twice-changes-nothing", topology);
+    }
+
+    /// `down` succeeds and leaves nothing when a node's namespace is gone already.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn down_works_with_a_node_already_gone(#[case] topology: &str) {
+        claim("lifecycle/down-works-with-a-node-already-gone", topology);
+    }
+
+    /// An `up` that fails because a link's name is taken leaves nothing behind once `down` followed it, and the other's link is untouched.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_failed_up_rolls_back(#[case] topology: &str) {
+        claim("lifecycle/a-failed-up-rolls-back", topology);
+    }
+
+    /// A node that is added reaches its peers and the outside, and a conversation of others goes on without a loss.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_node_is_added_while_others_talk(#[case] topology: &str) {
+        claim("lifecycle/a-node-is-added-while-others-talk", topology);
+    }
+
+    /// When a node is removed the others' conversation goes on without a loss, and the node's port is gone.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_node_is_removed_while_others_talk(#[case] topology: &str) {
+        claim("lifecycle/a-node-is-removed-while-others-talk", topology);
+    }
+
+    /// When a removed node's address comes back with a new node, host and peers reach it at the first ping.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn a_reused_address_is_reached_at_once(#[case] topology: &str) {
+        claim("lifecycle/a-reused-address-is-reached-at-once", topology);
+    }
+
+    /// After a node was removed the host has no usable neighbour entry for its address.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn no_stale_neighbour_is_left_of_a_removed_node(#[case] topology: &str) {
+        claim("lifecycle/no-stale-neighbour-is-left-of-a-removed-node", topology);
+    }
+
+    /// After the firewall was flushed, `reload` makes the way out and published ports work again.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn rules_are_restored_after_a_flush(#[case] topology: &str) {
+        claim("lifecycle/rules-are-restored-after-a-flush", topology);
+    }
+
+    /// A UDP client that keeps its source port is answered by the new node once a published port was pointed at it.
+    #[rstest]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_udp_flow_follows_a_re_pointed_port(#[case] topology: &str) {
+        claim("lifecycle/a-udp-flow-follows-a-re-pointed-port", topology);
+    }
+}
+
+/// Nodes in one VLAN reach each other, and nobody else.
+mod vlan {
+    use super::*;
+
+    /// Nodes in the same VLAN reach each other from a cold start.
+    #[rstest]
+    #[case::vlan("vlan")]
+    #[test_log::test]
+    fn one_vlan_is_one_network(#[case] topology: &str) {
+        claim("vlan/one-vlan-is-one-network", topology);
+    }
+
+    /// Nodes in different VLANs of one bridge do not reach each other, though they are in one subnet.
+    #[rstest]
+    #[case::vlan("vlan")]
+    #[test_log::test]
+    fn two_vlans_are_apart(#[case] topology: &str) {
+        claim("vlan/two-vlans-are-apart", topology);
+    }
+}
