@@ -30,7 +30,7 @@ use super::{Ended, Wrong, print, select};
 /// What to try, on whom, and how
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Suites, cases, or starts of cases' ids; all, for none
+    /// Suites, cases, or first words of cases' ids, each with @TOPOLOGY for only that; all, for none
     #[arg(value_name = "CASE|SUITE")]
     names: Vec<String>,
     /// Grade the implementation that this driver attaches (docs/driver-protocol.md); can be given again

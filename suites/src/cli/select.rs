@@ -1,5 +1,7 @@
 //! Which cases a user means.
 
+use std::collections::BTreeSet;
+
 use netproof::Topology;
 use netproof_suites::{
     case::Level,
@@ -9,15 +11,37 @@ use netproof_suites::{
 
 use super::Wrong;
 
-/// The items whose ids start with one of `names`, whole words: a suite, a case, or the start of one. All, for none.
+/// The items that the names mean: a suite, a case, or the first words of one, each with `@TOPOLOGY` for only that. All,
+/// for none.
 pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
+    let all = all_items();
     for name in names {
-        if !all_cases().any(|case| means(name, case.id)) {
-            return Err(Wrong::new(format!("no suite or case is called `{name}`; did you mean `{}`?", nearest(name))));
+        if all.iter().any(|item| is_meant(name, item)) {
+            continue;
         }
+        let (id, topology) = parts(name);
+        return Err(Wrong::new(match topology {
+            Some(topology) if all_cases().any(|case| means(id, case.id)) => {
+                let known: BTreeSet<&str> =
+                    all_cases().filter(|case| means(id, case.id)).flat_map(|case| case.on).copied().collect();
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                format!("`{id}` is not tried on `{topology}`, but on {known}")
+            }
+            _ => format!("no suite or case is called `{id}`; did you mean `{}`?", nearest(id)),
+        }));
     }
-    let wanted = |item: &Item| names.is_empty() || names.iter().any(|name| means(name, item.case.id));
-    Ok(all_items().into_iter().filter(wanted).collect())
+    let wanted = |item: &Item| names.is_empty() || names.iter().any(|name| is_meant(name, item));
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+fn is_meant(name: &str, item: &Item) -> bool {
+    let (id, topology) = parts(name);
+    means(id, item.case.id) && topology.is_none_or(|topology| topology == item.topology.name)
+}
+
+/// `pair/peers@star` is `pair/peers` on `star`.
+fn parts(name: &str) -> (&str, Option<&str>) {
+    name.split_once('@').map_or((name, None), |(id, topology)| (id, Some(topology)))
 }
 
 /// Whether the item is of the profile `core`: what every container network should do, engines' included.

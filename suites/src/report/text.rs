@@ -70,10 +70,20 @@ fn failure(text: &mut String, graded: &Graded, outcome: &Outcome) {
     if let Some(case) = all_cases().find(|case| case.id == outcome.id) {
         let _ = writeln!(text, "  claim: {}\n  source: {}\n  failing: {}", case.claim, case.source, case.failing);
     }
+    let _ = writeln!(text, "  again: netproof run{} {}@{}", chosen(graded), outcome.id, outcome.topology);
     for line in capped(outcome.evidence.as_deref().unwrap_or_default()) {
         let _ = writeln!(text, "  {line}");
     }
     text.push('\n');
+}
+
+/// The option that chooses this implementation.
+fn chosen(graded: &Graded) -> String {
+    match &graded.driver {
+        Some(path) => format!(" --driver {path}"),
+        None if graded.name == "native" => String::new(),
+        None => format!(" --implementation {}", graded.name),
+    }
 }
 
 /// The lines of evidence: of very many, those at both ends. How it began and how it ended tell most.
