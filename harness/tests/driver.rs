@@ -315,6 +315,35 @@ fn the_article_builds_what_it_claims(
     builds_and_takes_down(&shipped("article"), topology);
 }
 
+/// So does the second, independent implementation, for every topology that this kernel can have.
+#[rstest]
+fn the_iproute2_driver_builds_everything(
+    #[values(
+        "veth",
+        "port-address",
+        "gateway",
+        "gateway-two-subnets",
+        "gateway-v6",
+        "publish",
+        "publish-v6",
+        "publish-loopback",
+        "resolver",
+        "internal-v6",
+        "isolated-ports-v6",
+        "isolated-v6",
+        "isolated-publish",
+        "two-networks",
+        "mtu",
+        "hairpin-v6",
+        "anti-spoof",
+        "mesh",
+        "star"
+    )]
+    topology: &str,
+) {
+    builds_and_takes_down(&shipped("iproute2"), topology);
+}
+
 fn builds_and_takes_down(driver: &Arc<Driver>, topology: &str) {
     let mut lab = prepared(topology, driver);
     assert!(driver.describe(lab.site()).unwrap().claims(topology));
