@@ -68,15 +68,15 @@ pub(super) fn check(topology: &Topology) -> Checked {
     if !is_name(&topology.name, 32) {
         return fault(path!["topology"], format!("`{}` is no name: [a-z0-9][a-z0-9.-]{{0,31}}", topology.name));
     }
-    if topology.nodes.is_empty() {
-        return fault(path!["topology"], "a topology needs at least one node");
-    }
     uplink(topology, &mut seen)?;
     for (index, bridge) in topology.bridges.iter().enumerate() {
         self::bridge(bridge, index, &mut seen)?;
     }
     for (index, node) in topology.nodes.iter().enumerate() {
         self::node(topology, node, index, &mut seen)?;
+    }
+    if topology.nodes.is_empty() {
+        return fault(path!["topology"], "a topology needs at least one node");
     }
     bridge_prefixes(topology)?;
     for (index, route) in topology.host.routes.iter().enumerate() {
