@@ -11,102 +11,87 @@ use std::{
 
 use nix::{
     dir::Dir,
-    fcntl::{AtFlags, OFlag},
+    fcntl::{AtFlags, OFlag, openat},
     poll::poll,
-    sys::stat::Mode,
-    unistd::{Pid, UnlinkatFlags, unlinkat},
+    sys::stat::{Mode, mkdirat},
+    unistd::{AccessFlags, Pid, UnlinkatFlags, access, unlinkat},
 };
 
 use crate::Deadline;
 
-/// A cgroup of version 2 that only this world uses.
+/// A cgroup of version 2 that only this world uses. PID 1 makes it, for whoever makes it must be there to take it away.
 #[derive(Debug)]
 pub(super) struct Subtree {
-    parent: PathBuf,
     name: String,
-    /// Open since it was made: a thread that has changed its mounts finds no path to it.
-    folder: OwnedFd,
-    /// The folder above, likewise.
+    /// The folder of the cgroup above, open: a process that has changed its mounts finds no path to it.
     above: OwnedFd,
 }
 
 impl Subtree {
-    /// A fresh one below the cgroup of this process; `None` where there is no tree of version 2 that can be written.
-    pub fn new() -> io::Result<Option<Self>> {
+    /// One to be made below the cgroup of this process; `None` where there is no tree of version 2 that can be written.
+    pub fn planned() -> io::Result<Option<Self>> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let Some(parent) = own_cgroup() else { return Ok(None) };
-        let name = format!("netproof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        match fs::create_dir(parent.join(&name)) {
-            Ok(()) => {
-                let folder = File::open(parent.join(&name))?.into();
-                let above = File::open(&parent)?.into();
-                Ok(Some(Self { parent, name, folder, above }))
-            }
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        if access(&parent, AccessFlags::W_OK).is_err()
+            || access(&parent.join("cgroup.procs"), AccessFlags::W_OK).is_err()
+        {
+            return Ok(None);
         }
+        let name = format!("netproof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Ok(Some(Self { name, above: File::open(&parent)?.into() }))
     }
 
-    fn path(&self) -> PathBuf {
-        self.parent.join(&self.name)
+    /// Makes it and moves the calling process, PID 1, into it, so that a cgroup namespace can begin here.
+    /// Returns the way back.
+    pub fn enter(&self) -> io::Result<WayBack> {
+        mkdirat(&self.above, self.name.as_str(), Mode::from_bits_retain(0o755))?;
+        // Opened before there is another cgroup namespace: what may be written is decided by the one of this moment.
+        let back = self.open("cgroup.procs", OFlag::O_WRONLY)?;
+        File::from(self.procs()?).write_all(b"0")?;
+        Ok(WayBack(back))
     }
 
-    /// Moves a process into it.
-    pub fn admit(&self, pid: Pid) -> io::Result<()> {
-        File::from(self.procs()?).write_all(pid.to_string().as_bytes())
-    }
-
-    /// Moves a process out of it again, into the cgroup above; the process's cgroup namespace keeps its root.
+    /// Moves PID 1 out of it, where it could not move itself (before Linux 5.16): a cgroup that has a process cannot go.
     pub fn expel(&self, pid: Pid) -> io::Result<()> {
-        let procs =
-            nix::fcntl::openat(self.above.as_fd(), "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        File::from(procs).write_all(pid.to_string().as_bytes())
+        self.open("cgroup.procs", OFlag::O_WRONLY)?.write_all(pid.to_string().as_bytes())
     }
 
     /// Its `cgroup.procs`, open for a process that is to move itself.
     pub fn procs(&self) -> io::Result<OwnedFd> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        Ok(nix::fcntl::openat(self.folder.as_fd(), "cgroup.procs", flags, Mode::empty())?)
+        Ok(self.open(&format!("{}/cgroup.procs", self.name), OFlag::O_WRONLY)?.into())
     }
 
-    /// The descriptors that PID 1 needs to take it away.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.folder.as_fd(), self.above.as_fd()]
+    /// The descriptor that PID 1 needs.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.above.as_fd()
     }
 
-    /// Takes away the held folder and what is below: called by PID 1 once everything is killed. PID 1
-    /// itself was moved out of it by [`Subtree::expel`], for a cgroup that has a process cannot go.
-    pub fn remove_held(&self) {
-        let deadline = Deadline::after(Duration::from_secs(2));
-        loop {
-            remove_below(&self.folder);
-            let gone = unlinkat(self.above.as_fd(), self.name.as_str(), UnlinkatFlags::RemoveDir);
-            if gone.is_ok() || deadline.passed() {
-                return;
-            }
-            let _ = poll(&mut [], 5_u8);
-        }
-    }
-
-    /// Takes it away, with everything below.
+    /// Takes it away, with everything below, once its processes are killed.
     pub fn remove(&self) {
         let deadline = Deadline::after(Duration::from_secs(2));
-        loop {
-            remove_below(&self.folder);
-            match fs::remove_dir(self.path()) {
-                Ok(()) => return,
-                // PID 1 was first.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-                Err(_) if deadline.passed() => return,
-                Err(_) => {}
+        while let Ok(folder) = self.open(&self.name, OFlag::O_DIRECTORY) {
+            remove_below(&folder.into());
+            let gone = unlinkat(&self.above, self.name.as_str(), UnlinkatFlags::RemoveDir);
+            if gone.is_ok() || deadline.passed() {
+                return;
             }
             // A killed process is in its cgroup until the kernel has let go of it, which nothing announces to others.
             let _ = poll(&mut [], 5_u8);
         }
+    }
+
+    fn open(&self, path: &str, flags: OFlag) -> io::Result<File> {
+        Ok(openat(&self.above, path, flags | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    }
+}
+
+/// The `cgroup.procs` of the cgroup above.
+pub(super) struct WayBack(File);
+
+impl WayBack {
+    /// Moves the calling process there; its cgroup namespace keeps its root.
+    pub fn take(mut self) -> io::Result<()> {
+        self.0.write_all(b"0")
     }
 }
 
@@ -126,7 +111,7 @@ fn remove_below(top: &OwnedFd) {
             continue;
         };
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        match nix::fcntl::openat(folder.as_fd(), name.as_slice(), flags, Mode::empty()) {
+        match openat(folder.as_fd(), name.as_slice(), flags, Mode::empty()) {
             Ok(below) => {
                 let names = children_of(&below);
                 way.push((below, names));
@@ -167,7 +152,12 @@ fn own_cgroup() -> Option<PathBuf> {
 
 #[cfg(test)]
 impl Subtree {
-    pub fn for_test(&self) -> PathBuf {
-        self.path()
+    /// Another handle on it.
+    pub fn twin(&self) -> Self {
+        Self { name: self.name.clone(), above: self.above.try_clone().unwrap() }
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.open(&self.name, OFlag::O_DIRECTORY).is_ok()
     }
 }

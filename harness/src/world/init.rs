@@ -27,22 +27,17 @@ pub(super) struct Started {
 pub(super) fn start(host: &Namespace, folders: &[PathBuf], cgroup: Option<&Subtree>) -> io::Result<Started> {
     let (lifeline_end, lifeline) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let (told, tell) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-    let (go, say_go) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let myself = rustix::process::getpid();
     let parent = pidfd_open(myself, PidfdFlags::empty())?;
     setns(host, CloneFlags::CLONE_NEWNET)?;
     let rest = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID;
     unshare(rest)?;
     mounts::before_fork(folders)?;
-    let kept = Kept { parent, lifeline: lifeline_end, tell, go, cgroup };
+    let kept = Kept { parent, lifeline: lifeline_end, tell, cgroup };
     match sys::fork()? {
         ForkResult::Child => sys::exit(run(kept)),
         ForkResult::Parent { child } => {
             drop(kept);
-            if let Some(cgroup) = cgroup {
-                cgroup.admit(child)?;
-            }
-            std::fs::File::from(say_go).write_all(b"g")?;
             ready(told)?;
             cgroup.map(|cgroup| cgroup.expel(child)).transpose()?;
             Ok(Started { pid: child, lifeline })
@@ -65,21 +60,22 @@ struct Kept<'a> {
     parent: OwnedFd,
     lifeline: OwnedFd,
     tell: OwnedFd,
-    go: OwnedFd,
     cgroup: Option<&'a Subtree>,
 }
 
 /// PID 1's whole life.
 fn run(kept: Kept<'_>) -> i32 {
-    let own = [&kept.parent, &kept.lifeline, &kept.tell, &kept.go].map(|fd| fd.as_fd());
-    let of_cgroup = kept.cgroup.iter().flat_map(|cgroup| cgroup.descriptors());
+    let own = [&kept.parent, &kept.lifeline, &kept.tell].map(|fd| fd.as_fd());
+    let of_cgroup = kept.cgroup.map(Subtree::descriptor);
     sys::close_all_but(&own.into_iter().chain(of_cgroup).collect::<Vec<_>>());
     sys::reap_by_itself();
-    let Kept { parent, lifeline, tell, go, cgroup } = kept;
-    let _ = std::fs::File::from(go).read(&mut [0]);
+    let Kept { parent, lifeline, tell, cgroup } = kept;
     let set_up = || -> io::Result<()> {
-        if cgroup.is_some() {
+        let back = cgroup.map(Subtree::enter).transpose()?;
+        if let Some(back) = back {
             unshare(CloneFlags::CLONE_NEWCGROUP)?;
+            // An older kernel refuses; then the test process moves us, as long as there is one.
+            let _ = back.take();
         }
         mounts::after_fork(cgroup.is_some())
     };
@@ -91,7 +87,7 @@ fn run(kept: Kept<'_>) -> i32 {
     // Everything in this PID namespace but ourselves.
     let _ = nix::sys::signal::kill(Pid::from_raw(-1), nix::sys::signal::Signal::SIGKILL);
     if let Some(cgroup) = cgroup {
-        cgroup.remove_held();
+        cgroup.remove();
     }
     0
 }

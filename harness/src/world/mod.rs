@@ -67,7 +67,7 @@ impl World {
     }
 
     fn make(host: &Namespace, folders: &[PathBuf]) -> io::Result<Self> {
-        let cgroup = cgroup::Subtree::new()?;
+        let cgroup = cgroup::Subtree::planned()?;
         let started = on_a_thread(|| init::start(host, folders, cgroup.as_ref()));
         let init::Started { pid, lifeline } = started?;
         let namespace = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).map(OwnedFd::from);

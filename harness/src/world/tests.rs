@@ -40,10 +40,11 @@ fn a_daemon_dies_with_the_world() {
     let script = "i=/sys/fs/cgroup; n=0; while [ $n -lt 60 ]; do i=$i/d; mkdir $i || break; n=$((n+1)); done; sleep 1000 & echo started";
     let (status, text) = sh(&world, script);
     assert_eq!((status, text.lines().last()), (Some(0), Some("started")));
-    let cgroup = world.cgroup.as_ref().map(|cgroup| format!("{cgroup:?}"));
-    let path = world.cgroup.as_ref().map(cgroup::Subtree::for_test);
+    let watcher = cgroup::Subtree::planned().unwrap().map(|_| world.cgroup.as_ref().map(cgroup::Subtree::is_there));
+    assert_ne!(watcher, Some(Some(false)), "the world has a cgroup of its own");
+    let left = world.cgroup.as_ref().map(cgroup::Subtree::twin);
     drop(world);
-    assert!(path.as_ref().is_none_or(|path| !path.exists()), "{cgroup:?}");
+    assert!(left.is_none_or(|left| !left.is_there()));
 }
 
 /// A program that takes too long is killed with its group; one that prints too much is cut off; input need not be read.
