@@ -458,7 +458,7 @@ mod links {
         claim("links/the-default-mtu-is-the-same-everywhere", topology);
     }
 
-    /// No two links of the network have the same MAC address: nodes, ports and bridge.
+    /// No two ports or nodes' ends have the same MAC address.
     #[rstest]
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
