@@ -12,21 +12,31 @@ use crate::{deviation::Deviations, run::Subject};
 /// A driver that comes with the command.
 struct Shipped {
     name: &'static str,
-    program: &'static str,
+    /// What is in its folder: paths and texts.
+    files: &'static [(&'static str, &'static str)],
     deviations: &'static str,
 }
 
+macro_rules! fixture {
+    ($($part:expr),*) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/", $($part),*)) };
+}
+
 macro_rules! shipped {
-    ($($name:literal)*) => {
+    ($($name:literal: $($file:literal)*;)*) => {
         [$(Shipped {
             name: $name,
-            program: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/drivers/", $name, "/driver")),
-            deviations: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/deviations/", $name, ".toml")),
+            files: &[$(($file, fixture!("drivers/", $name, "/", $file))),*],
+            deviations: fixture!("deviations/", $name, ".toml"),
         }),*]
     };
 }
 
-static SHIPPED: &[Shipped] = &shipped!["article"];
+static SHIPPED: &[Shipped] = &shipped! {
+    "article": "driver";
+    "iproute2":
+        "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
+        "parts/tools.py";
+};
 
 /// The names of those that come with the command.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -52,7 +62,7 @@ pub fn implementation(name: &str) -> Result<Subject> {
         let known: Vec<&str> = names().collect();
         return Err(Error::Usage(format!("no implementation is called `{name}`; there are {}", known.join(", "))));
     };
-    described(Arc::new(Driver::embedded(shipped.name, shipped.program)), None)
+    described(Arc::new(Driver::embedded(shipped.name, shipped.files)), None)
 }
 
 /// The implementation that a driver attaches.
@@ -90,6 +100,24 @@ mod tests {
             assert_eq!(subject.description.name, name);
             deviations(&subject).unwrap();
         }
+    }
+
+    /// Every file of each driver's folder is in the command.
+    #[test]
+    fn no_file_is_left_out() {
+        fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+        }
+        let drivers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/drivers");
+        let mut found = files(&drivers);
+        let of_each =
+            |shipped: &Shipped| shipped.files.iter().map(|(file, _)| (shipped.name, *file)).collect::<Vec<_>>();
+        let mut known: Vec<_> =
+            SHIPPED.iter().flat_map(of_each).map(|(name, file)| drivers.join(name).join(file)).collect();
+        found.sort();
+        known.sort();
+        assert_eq!(found, known);
     }
 
     /// The built-in implementation says of itself what it says when it is asked.

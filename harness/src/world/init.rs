@@ -72,8 +72,9 @@ fn run(kept: Kept<'_>) -> i32 {
     let Kept { parent, lifeline, tell, cgroup } = kept;
     let set_up = || -> io::Result<()> {
         let back = cgroup.map(Subtree::enter).transpose()?;
+        // Without a subtree, too: programs are to enter it, and nobody may enter the machine's from a user namespace.
+        unshare(CloneFlags::CLONE_NEWCGROUP)?;
         if let Some(back) = back {
-            unshare(CloneFlags::CLONE_NEWCGROUP)?;
             // An older kernel refuses; then the test process moves us, as long as there is one.
             let _ = back.take();
         }

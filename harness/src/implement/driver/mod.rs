@@ -36,8 +36,8 @@ const UNKNOWN_VERB: &str = "no-such-verb";
 #[derive(Debug)]
 pub struct Driver {
     path: PathBuf,
-    /// Its text, where it is no file of the machine's.
-    text: Option<String>,
+    /// Its folder's files, where it is none of the machine's: paths below the folder, and texts.
+    files: Vec<(String, String)>,
     /// How long a call may take, before scaling and the nodes' share.
     limit: Duration,
     /// What it said of itself when it was first asked.
@@ -57,17 +57,19 @@ impl Driver {
             return Err(wrong(format!("not executable: chmod +x {}", path.display())));
         }
         let path = absolute(path).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self::at(path, None))
+        Ok(Self::at(path, Vec::new()))
     }
 
-    /// A driver whose program is this text. It is written into each lab that it builds in, and nowhere on the machine.
+    /// A driver whose folder has these files, of which `driver` is the program: pairs of a path below the folder and a
+    /// text. They are written into each lab that it builds in, and nowhere on the machine.
     #[must_use]
-    pub fn embedded(name: &str, text: &str) -> Self {
-        Self::at(Path::new("/run/netproof").join(name), Some(text.into()))
+    pub fn embedded(name: &str, files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        Self::at(Path::new("/run/netproof").join(name).join("driver"), files.collect())
     }
 
-    fn at(path: PathBuf, text: Option<String>) -> Self {
-        Self { path, text, limit: Duration::from_secs(30), description: OnceLock::new() }
+    fn at(path: PathBuf, files: Vec<(String, String)>) -> Self {
+        Self { path, files, limit: Duration::from_secs(30), description: OnceLock::new() }
     }
 
     /// How long a call may take besides 1 s a node, before scaling, instead of 30 s.
@@ -134,8 +136,8 @@ impl Driver {
     fn call_with(&self, site: &Site, verb: &str, input: &Value, nodes: usize) -> Result<Ended> {
         let deadline = Deadline::after(self.limit + Duration::from_secs(nodes as u64));
         let world = site.world()?;
-        if let Some(text) = &self.text {
-            world.write_program(&self.path, text)?;
+        for (file, text) in &self.files {
+            world.write_program(&self.path.with_file_name(file), text)?;
         }
         let command = world.command(&self.path).arg(verb).stdin(input.to_string());
         let output = command.output(deadline).map_err(|error| self.not_run(verb, error))?;
@@ -199,7 +201,7 @@ impl Driver {
 
 impl Implementation for Driver {
     fn folders(&self) -> Vec<PathBuf> {
-        if self.text.is_some() {
+        if !self.files.is_empty() {
             return Vec::new();
         }
         let real = self.path.canonicalize().ok();
