@@ -1,6 +1,6 @@
 //! The way in: an ordinary user's process enters a user namespace of its own, in which it may do what labs need.
 //!
-//! That works only while the process has one thread, and `cargo test` has many from the start: so [`enter!`](crate::enter)
+//! That works only while the process has one thread, and `cargo test` has many from the start: so [`enter!`](macro@crate::enter)
 //! puts one line of a test crate before `main`. A constructor hidden in this crate would change every program that links it.
 
 use std::{
@@ -39,7 +39,7 @@ macro_rules! enter {
 /// What came of entering: why it was refused, where it was tried in vain.
 static REFUSED: Mutex<Option<(&'static str, i32)>> = Mutex::new(None);
 
-/// What [`enter!`](crate::enter) does, for a program that calls it first in `main`.
+/// What [`enter!`](macro@crate::enter) does, for a program that calls it first in `main`.
 pub fn enter_now() {
     if has_capabilities() {
         return;

@@ -16,8 +16,8 @@
 //! | [`probe`] | what the kernel really does |
 //! | [`serve`] | test servers, which tell what they saw |
 //! | [`inventory`] | all that someone can leave behind, and what changed |
-//! | [`explain`] | where a packet went missing, and why |
-//! | [`expect`] | look until a pattern holds |
+//! | [`mod@explain`] | where a packet went missing, and why |
+//! | [`mod@expect`] | look until a pattern holds |
 
 pub mod addr;
 pub mod conntrack;

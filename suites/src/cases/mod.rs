@@ -75,9 +75,6 @@ mod prelude {
         "star",
     ];
 
-    /// Every topology with one subnet for all nodes of a bridge, and its gateway on it.
-    pub(super) const ONE_SUBNET: &[&str] = &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "mtu"];
-
     /// A prefix written in a case.
     pub(super) fn net(text: &str) -> IpNet {
         text.parse().expect("a case's own prefixes are well-formed")
