@@ -3,7 +3,11 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver},
+    },
+    time::Duration,
 };
 
 use socket2::{Domain, Socket, Type};
@@ -26,6 +30,8 @@ pub struct Server {
     address: SocketAddr,
     clients: Clients,
     task: JoinHandle<()>,
+    /// Hangs up once the task has let go of its socket.
+    serving: Mutex<Receiver<()>>,
 }
 
 impl Server {
@@ -57,6 +63,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        // The next server may want the same port: it is free once this returns.
+        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = serving.recv_timeout(Duration::from_secs(1));
     }
 }
 
@@ -96,7 +105,14 @@ where
     let (name, clients) = (namespace.name().to_owned(), Clients::default());
     let _context = runtime().enter();
     let serving = serve(socket, name.clone(), clients.clone()).map_err(failed)?;
-    Ok(Server { what, name, address, clients, task: runtime().spawn(serving) })
+    let (held, released) = mpsc::channel();
+    // In this order: the socket, which `serving` has, goes before what tells that it has gone.
+    let both = (serving, held);
+    let task = runtime().spawn(async move {
+        let (serving, _held) = both;
+        serving.await;
+    });
+    Ok(Server { what, name, address, clients, task, serving: Mutex::new(released) })
 }
 
 fn bound(kind: Type, at: SocketAddr) -> io::Result<Socket> {
@@ -113,4 +129,28 @@ fn bound(kind: Type, at: SocketAddr) -> io::Result<Socket> {
         socket.listen(128)?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::probe::testing::{look, pair};
+
+    /// A port is free as soon as its server was dropped, whether it had been asked or not.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn a_dropped_servers_port_is_free() {
+        let (a, b) = pair();
+        let at = (Ipv4Addr::new(10, 0, 0, 2), 7000);
+        for round in 0..50 {
+            let _http = b.serve_http(at).unwrap();
+            let _udp = b.serve_udp(at).unwrap();
+            if round % 10 == 0 {
+                assert!(look(&a.http(at).get()).answered());
+                assert!(look(&a.udp_to(at)).answered());
+            }
+        }
+    }
 }
