@@ -19,6 +19,7 @@ mod port_address;
 mod protocol;
 mod resolver;
 mod routes;
+mod unguarded;
 mod veth;
 mod vlan;
 
@@ -59,6 +60,8 @@ mod prelude {
         suite::Suite,
     };
 
+    pub(super) use super::unguarded::unguarded;
+
     /// Every topology whose nodes are on a bridge.
     pub(super) const BRIDGED: &[&str] = &[
         "pair",
@@ -93,6 +96,29 @@ mod prelude {
     /// A default route written in a case, via a gateway.
     pub(super) fn default_via(gateway: std::net::IpAddr) -> netproof::topology::Route {
         netproof::topology::Route { to: netproof::topology::Destination::Default, via: Some(gateway), dev: None }
+    }
+
+    /// The host's address on the uplink, of this IP version.
+    pub(super) fn uplink(lab: &netproof::Lab, version: Version) -> Target {
+        let uplink = lab.topology().host.uplink.as_ref().expect("the topology has an uplink");
+        let address = uplink.addresses.iter().map(IpNet::addr).find(|address| version.has(*address));
+        lab.host().at(address.expect("the uplink has an address of the nodes' version"))
+    }
+
+    /// The way into a node's subnet from outside: by the host's address on the uplink.
+    pub(super) fn way_in(lab: &netproof::Lab, node: &Node, version: Version) -> netproof::topology::Route {
+        let prefix = node.prefixes().iter().find(|net| version.has(net.addr())).map(IpNet::trunc);
+        netproof::topology::Route {
+            to: netproof::topology::Destination::Prefix(prefix.expect("the node has an address of this version")),
+            via: Some(uplink(lab, version).address),
+            dev: None,
+        }
+    }
+
+    /// The MAC address of a link.
+    pub(super) fn mac_of(node: &Node, link: &str) -> Result<netproof::Mac> {
+        let found = node.link(link).read()?.and_then(|link| link.mac);
+        found.ok_or_else(|| netproof::Error::Usage(format!("{link} in {} has no MAC address", node.name())))
     }
 
     /// Takes away the default routes of a node, of one IP version.

@@ -4,16 +4,21 @@
 //! outside --- eth0 192.0.2.2:8080 [host: br0] --- [netns1 :80] [netns2]
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netproof::{
-    Endpoint, Server,
-    topology::{Destination, Route, Transport},
+    Lab, Server,
+    topology::{Publish, Transport},
 };
 
 use super::prelude::*;
 
+mod exposure;
+mod reach;
+mod translate;
+
 const PUBLISHED: &[&str] = &["publish", "publish-v6"];
+const WAY_OUT: &[&str] = &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "isolated-ports", "mtu"];
 
 pub(super) const SUITE: Suite = Suite {
     name: "nat",
@@ -25,9 +30,19 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A server outside sees a node's connection come from the uplink's address.",
             source: "article line 118, left out; RFC 3022",
             failing: "Replies from the outside have nowhere to go, and private addresses leak.",
-            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "isolated-ports", "mtu"],
+            on: WAY_OUT,
             start: Built,
-            run: outside_sees_uplink,
+            run: translate::outside_sees_uplink,
+        },
+        Case {
+            id: "nat/two-nodes-may-use-one-source-port",
+            level: Must,
+            claim: "Nodes that speak from the same source port to the same server outside get each its own answers.",
+            source: "RFC 3022 section 2.2; RFC 4787",
+            failing: "Of two containers that use the same port only one has a network.",
+            on: WAY_OUT,
+            start: Built,
+            run: translate::one_source_port,
         },
         Case {
             id: "nat/peers-see-each-others-own-address",
@@ -37,17 +52,17 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Containers cannot tell each other apart, and rules by address fail.",
             on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated"],
             start: Built,
-            run: peers_see_own,
+            run: translate::peers_see_own,
         },
         Case {
             id: "nat/a-published-port-is-reached-from-outside",
             level: Must,
-            claim: "A published TCP port and a published UDP port answer from outside.",
+            claim: "A published TCP port and a published UDP port answer from outside, at the address that was asked.",
             source: "moby TestAccessPublishedPortFromRemoteHost",
             failing: "A published service cannot be reached.",
             on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
-            run: from_outside,
+            run: reach::from_outside,
         },
         Case {
             id: "nat/the-client-address-is-preserved",
@@ -57,7 +72,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Logs, rate limits and access lists of a published service see the gateway only.",
             on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
-            run: client_preserved,
+            run: translate::client_preserved,
         },
         Case {
             id: "nat/a-published-port-is-reached-from-the-host",
@@ -67,7 +82,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "The host's own programs cannot use what it publishes.",
             on: PUBLISHED,
             start: Built,
-            run: from_the_host,
+            run: reach::from_the_host,
         },
         Case {
             id: "nat/a-published-port-is-reached-by-loopback",
@@ -77,7 +92,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "`curl localhost:8080` fails on the very machine that publishes it.",
             on: &["publish", "publish-v6", "publish-loopback"],
             start: Built,
-            run: by_loopback,
+            run: reach::by_loopback,
         },
         Case {
             id: "nat/a-published-port-is-reached-from-a-peer",
@@ -87,7 +102,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A container cannot use a published service by the address that everybody else uses.",
             on: PUBLISHED,
             start: Built,
-            run: from_a_peer,
+            run: reach::from_a_peer,
         },
         Case {
             id: "nat/a-published-port-is-reached-from-its-own-node",
@@ -97,7 +112,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A service that calls itself by its public name hangs.",
             on: PUBLISHED,
             start: Built,
-            run: from_itself,
+            run: reach::from_itself,
         },
         Case {
             id: "nat/a-published-port-is-reached-from-another-bridge",
@@ -107,7 +122,47 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Two networks of one host cannot use each other's published services.",
             on: &["isolated-publish"],
             start: Built,
-            run: from_another_bridge,
+            run: reach::from_another_bridge,
+        },
+        Case {
+            id: "nat/a-published-port-is-reached-with-any-rp-filter",
+            level: Should,
+            claim: "A published port answers from outside, from a peer and from its own node with rp_filter 0, 1 and 2.",
+            source: "RFC 3704; netavark#962",
+            failing: "Published services stop on distributions that filter by the reverse path.",
+            on: PUBLISHED,
+            start: Built,
+            run: reach::any_rp_filter,
+        },
+        Case {
+            id: "nat/a-large-answer-arrives-whole",
+            level: Should,
+            claim: "A body of 300,000 bytes arrives whole from a published service, and at a node from outside.",
+            source: "moby#49398; RFC 1191",
+            failing: "Small requests work, and downloads hang.",
+            on: &["publish", "publish-v6", "isolated-publish"],
+            start: Built,
+            run: reach::large_answer,
+        },
+        Case {
+            id: "nat/a-published-port-without-a-service-refuses",
+            level: Should,
+            claim: "Where nothing serves behind a published port, the client outside is refused at once, TCP and UDP, by the address that it asked.",
+            source: "RFC 5508; RFC 9293 3.10.7.1",
+            failing: "Clients of a service that is down wait for a time-out.",
+            on: PUBLISHED,
+            start: Built,
+            run: translate::refused,
+        },
+        Case {
+            id: "nat/the-hosts-own-services-stay-reachable",
+            level: Must,
+            claim: "A service of the host's own answers the outside at the uplink's address, and nodes at their gateway's.",
+            source: "the topology publishes its own ports, and no other",
+            failing: "Starting a container cuts off the host's own services, its SSH server first.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6", "isolated"],
+            start: Built,
+            run: reach::hosts_own,
         },
         Case {
             id: "nat/only-what-is-for-the-host-is-passed-on",
@@ -117,7 +172,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Connections to other hosts end up in the wrong container.",
             on: PUBLISHED,
             start: Built,
-            run: not_hijacked,
+            run: translate::not_hijacked,
         },
         Case {
             id: "nat/loopback-services-of-the-host-are-not-exposed",
@@ -127,17 +182,27 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Services that trust the loopback interface are open to the neighbours.",
             on: &["publish", "publish-loopback", "gateway-one-subnet"],
             start: Built,
-            run: loopback_closed,
+            run: exposure::loopback_closed,
         },
         Case {
             id: "nat/a-loopback-port-is-published-to-the-host-only",
             level: Must,
-            claim: "A port published on 127.0.0.1 answers the host, and neither the outside nor a node.",
+            claim: "A port published on 127.0.0.1 answers the host, and neither the outside nor a node at the host's other addresses.",
             source: "moby#45610, moby#41872",
             failing: "A port that is meant for this machine only is open to the network.",
             on: &["publish-loopback"],
             start: Built,
-            run: loopback_only,
+            run: exposure::loopback_only,
+        },
+        Case {
+            id: "nat/a-loopback-port-is-closed-to-forged-frames",
+            level: Must,
+            claim: "A frame to 127.0.0.1 that a neighbour puts on the wire does not reach a port that is published there.",
+            source: "moby#45610; CVE-2020-8558",
+            failing: "Whoever is on the same network reaches a port that is meant for this machine only.",
+            on: &["publish-loopback"],
+            start: Built,
+            run: exposure::loopback_forged,
         },
         Case {
             id: "nat/unpublished-ports-have-no-direct-way-in",
@@ -147,236 +212,57 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Every port of every container is open to whoever shares the host's network.",
             on: &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6", "isolated"],
             start: Built,
-            run: no_direct_way,
+            run: exposure::no_direct_way,
         },
         Case {
             id: "nat/an-unpublished-port-is-closed",
             level: Must,
-            claim: "A port next to a published one is refused by the host, not passed on.",
+            claim: "A port next to a published one is not passed on, even where the node serves it.",
             source: "the topology publishes two ports, and no other",
             failing: "More is published than was asked for.",
             on: PUBLISHED,
             start: Built,
-            run: next_port_closed,
+            run: exposure::next_port_closed,
         },
     ],
 };
 
-/// Serves, in its node, a published port of this transport.
-fn served(stage: &Stage, transport: Transport, version: Version) -> Result<Option<(Server, u16, Node)>> {
-    let Some(rule) = stage.topology().nat.publish.iter().find(|rule| rule.protocol == transport) else {
-        return Ok(None);
-    };
-    let node = stage.node(&rule.node).clone();
-    let at = (version.of(&node), rule.node_port);
-    let server = match transport {
-        Transport::Tcp => node.serve_http(at)?,
-        Transport::Udp => node.serve_udp(at)?,
-    };
-    Ok(Some((server, rule.port, node)))
+/// What a topology publishes by this transport.
+fn published(lab: &Lab, transport: Transport) -> Vec<Publish> {
+    lab.topology().nat.publish.iter().filter(|rule| rule.protocol == transport).cloned().collect()
 }
 
-/// The host's address on the uplink.
-fn uplink(stage: &Stage, version: Version) -> Target {
-    let uplink = stage.topology().host.uplink.as_ref().expect("the topology has an uplink");
-    let address = uplink.addresses.iter().map(IpNet::addr).find(|address| version.has(*address));
-    Target::from(address.expect("the uplink has an address of the nodes' version"))
+/// Serves, in its node, what a published port leads to.
+fn serve(lab: &Lab, rule: &Publish, version: Version) -> Result<Server> {
+    let node = lab.node(&rule.node);
+    let at = (version.of(node), rule.node_port);
+    match rule.protocol {
+        Transport::Tcp => node.serve_http(at),
+        Transport::Udp => node.serve_udp(at),
+    }
+}
+
+/// Asks every published port of `at` from a namespace, with a service behind each.
+fn answers(lab: &Lab, from: &Node, at: &Target, version: Version) -> Result<()> {
+    let asked = at.address.to_string();
+    for rule in &lab.topology().nat.publish {
+        let _server = serve(lab, rule, version)?;
+        let to = (at.clone(), rule.port);
+        match rule.protocol {
+            Transport::Tcp => {
+                expect!(from.http(to).get(), Status { code: 200, server, .. } if server == rule.node);
+            }
+            Transport::Udp => {
+                expect!(from.udp_to(to), Answer { server, from, .. } if server == rule.node && from == asked);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn loopback(version: Version) -> Target {
-    match version {
-        Version::V4 => Target::from(IpAddr::from(Ipv4Addr::LOCALHOST)),
-        Version::V6 => Target::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST)),
-    }
-}
-
-/// Asks the published TCP and UDP ports of `at` from a namespace.
-fn answers(stage: &Stage, from: &Node, at: &Target, version: Version) -> Result<()> {
-    if let Some((_server, port, node)) = served(stage, Transport::Tcp, version)? {
-        expect!(from.http((at.clone(), port)).get(), Status { code: 200, server, .. } if server == node.name());
-    }
-    if let Some((_server, port, node)) = served(stage, Transport::Udp, version)? {
-        expect!(from.udp_to((at.clone(), port)), Answer { server, .. } if server == node.name());
-    }
-    Ok(())
-}
-
-fn outside_sees_uplink(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        let at = stage.external(version);
-        let server = stage.outside().serve_http((at.clone(), 80))?;
-        let expected = uplink(stage, version).address.to_string();
-        for node in stage.nodes() {
-            stage.cold()?;
-            expect!(node.http((at.clone(), 80)).get(), Status { code: 200, client, .. } if client == expected);
-        }
-        drop(server);
-    }
-    Ok(())
-}
-
-fn peers_see_own(stage: &mut Stage) -> Result<()> {
-    stage.with_each_brnf(|stage| {
-        for pair in stage.peers() {
-            for target in pair.targets() {
-                stage.cold()?;
-                let server = pair.to.serve_http((target.clone(), 80))?;
-                let version = if target.address.is_ipv4() { Version::V4 } else { Version::V6 };
-                let own = version.of(&pair.from).address.to_string();
-                expect!(pair.from.http((target.clone(), 80)).get(), Status { code: 200, client, .. } if client == own);
-                drop(server);
-            }
-        }
-        Ok(())
+    Target::from(match version {
+        Version::V4 => IpAddr::from(Ipv4Addr::LOCALHOST),
+        Version::V6 => IpAddr::from(Ipv6Addr::LOCALHOST),
     })
-}
-
-fn from_outside(stage: &mut Stage) -> Result<()> {
-    stage.with_each_brnf(|stage| {
-        for version in stage.versions() {
-            stage.cold()?;
-            answers(stage, stage.outside(), &uplink(stage, version), version)?;
-        }
-        Ok(())
-    })
-}
-
-fn client_preserved(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        let client = stage.external(version).address.to_string();
-        let at = uplink(stage, version);
-        if let Some((_server, port, _)) = served(stage, Transport::Tcp, version)? {
-            expect!(stage.outside().http((at.clone(), port)).get(), Status { client: seen, .. } if seen == client);
-        }
-        if let Some((_server, port, _)) = served(stage, Transport::Udp, version)? {
-            expect!(stage.outside().udp_to((at.clone(), port)), Answer { client_seen, .. } if client_seen == client);
-        }
-    }
-    Ok(())
-}
-
-fn from_the_host(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        stage.cold()?;
-        answers(stage, stage.host(), &uplink(stage, version), version)?;
-    }
-    Ok(())
-}
-
-fn by_loopback(stage: &mut Stage) -> Result<()> {
-    // On ::1 the kernel has no way to pass a connection on: there is no route_localnet for IPv6.
-    stage.cold()?;
-    answers(stage, stage.host(), &loopback(Version::V4), Version::V4)
-}
-
-fn from_a_peer(stage: &mut Stage) -> Result<()> {
-    stage.with_each_brnf(|stage| {
-        for version in stage.versions() {
-            stage.cold()?;
-            answers(stage, stage.node("netns2"), &uplink(stage, version), version)?;
-        }
-        Ok(())
-    })
-}
-
-fn from_itself(stage: &mut Stage) -> Result<()> {
-    stage.with_each_brnf(|stage| {
-        for version in stage.versions() {
-            stage.cold()?;
-            answers(stage, stage.node("netns1"), &uplink(stage, version), version)?;
-        }
-        Ok(())
-    })
-}
-
-fn from_another_bridge(stage: &mut Stage) -> Result<()> {
-    stage.cold()?;
-    answers(stage, stage.node("netns3"), &uplink(stage, Version::V4), Version::V4)
-}
-
-fn not_hijacked(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        let Some((_published, port, _)) = served(stage, Transport::Tcp, version)? else { continue };
-        let external = stage.external(version);
-        let _elsewhere = stage.outside().serve_http((external.clone(), port))?;
-        for from in [stage.node("netns2"), stage.node("netns1"), stage.host()] {
-            stage.cold()?;
-            expect!(from.http((external.clone(), port)).get(), Status { code: 200, server: "outside", .. });
-        }
-    }
-    Ok(())
-}
-
-fn loopback_closed(stage: &mut Stage) -> Result<()> {
-    let local = loopback(Version::V4);
-    let host = stage.host();
-    let server = host.serve_http((local.clone(), 7777))?;
-    expect!(host.http((local.clone(), 7777)).get(), Status { code: 200, .. });
-    let uplink_mac = host.links().list()?.into_iter().find(|link| link.name == "eth0").and_then(|link| link.mac);
-    let bridge = stage.bridge_of(stage.node("netns1")).to_owned();
-    let bridge_mac = host.links().list()?.into_iter().find(|link| link.name == bridge).and_then(|link| link.mac);
-    for (attacker, device, mac) in [
-        (stage.outside().clone(), "eth0".to_owned(), uplink_mac),
-        (stage.node("netns1").clone(), stage.node("netns1").device().to_owned(), bridge_mac),
-    ] {
-        let Some(mac) = mac else { continue };
-        // Forged, as an attacker with raw sockets can: its own kernel would keep 127.0.0.1 to itself.
-        let injector = attacker.injector(&device)?;
-        let way = netproof::forge::Way {
-            source_mac: injector.mac(),
-            destination_mac: mac,
-            source: attacker.address(),
-            destination: local.address,
-        };
-        let wire = attacker.tap(&device)?;
-        injector.send(&netproof::forge::tcp_syn(way, 40000, 7777))?;
-        expect!(wire.frames(filter::tcp_to_port(7777)), 1..);
-        expect!(
-            wire.frames(filter::tcp_from_port(7777))
-                .before((&**host, if device == "eth0" { "eth0" } else { bridge.as_str() })),
-            0
-        );
-    }
-    drop(server);
-    Ok(())
-}
-
-fn loopback_only(stage: &mut Stage) -> Result<()> {
-    let Some((_server, port, _)) = served(stage, Transport::Tcp, Version::V4)? else { return Ok(()) };
-    expect!(stage.host().http((loopback(Version::V4), port)).get(), Status { code: 200, server: "netns1", .. });
-    let at = uplink(stage, Version::V4);
-    for from in [stage.outside(), stage.node("netns2"), stage.node("netns1")] {
-        stage.cold()?;
-        expect!(from.tcp_to((at.clone(), port)), Refused | TimedOut | Unreachable { .. });
-    }
-    Ok(())
-}
-
-fn no_direct_way(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        let gateway = uplink(stage, version).address;
-        for node in stage.nodes() {
-            let target = version.of(node);
-            let prefix =
-                node.prefixes().iter().find(|net| version.has(net.addr())).map(IpNet::trunc).expect("it has one");
-            let way_in = Route { to: Destination::Prefix(prefix), via: Some(gateway), dev: None };
-            let _server = node.serve_http(Endpoint::from((target.clone(), 7000)))?;
-            expect!(stage.host().http((target.clone(), 7000)).get(), Status { code: 200, .. });
-            stage.outside().add_route(&way_in)?;
-            stage.cold()?;
-            expect!(stage.outside().tcp_to((target.clone(), 7000)), TimedOut | Refused | Unreachable { .. });
-            stage.outside().delete_route(&way_in)?;
-        }
-    }
-    Ok(())
-}
-
-fn next_port_closed(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        let Some((_server, port, _)) = served(stage, Transport::Tcp, version)? else { continue };
-        let at = uplink(stage, version);
-        expect!(stage.outside().tcp_to((at.clone(), port)), Connected { .. });
-        expect!(stage.outside().tcp_to((at.clone(), port + 1)), Refused | TimedOut | Unreachable { .. });
-    }
-    Ok(())
 }
