@@ -866,6 +866,19 @@ mod nat {
         claim("nat/the-outside-sees-the-uplinks-address", topology);
     }
 
+    /// Nodes that speak from the same source port to the same server outside get each its own answers.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn two_nodes_may_use_one_source_port(#[case] topology: &str) {
+        claim("nat/two-nodes-may-use-one-source-port", topology);
+    }
+
     /// A server in one node sees the other node's own address, whether bridged frames pass the firewall or not.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
@@ -877,7 +890,7 @@ mod nat {
         claim("nat/peers-see-each-others-own-address", topology);
     }
 
-    /// A published TCP port and a published UDP port answer from outside.
+    /// A published TCP port and a published UDP port answer from outside, at the address that was asked.
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
@@ -942,6 +955,46 @@ mod nat {
         claim("nat/a-published-port-is-reached-from-another-bridge", topology);
     }
 
+    /// A published port answers from outside, from a peer and from its own node with rp_filter 0, 1 and 2.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn a_published_port_is_reached_with_any_rp_filter(#[case] topology: &str) {
+        claim("nat/a-published-port-is-reached-with-any-rp-filter", topology);
+    }
+
+    /// A body of 300,000 bytes arrives whole from a published service, and at a node from outside.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn a_large_answer_arrives_whole(#[case] topology: &str) {
+        claim("nat/a-large-answer-arrives-whole", topology);
+    }
+
+    /// Where nothing serves behind a published port, the client outside is refused at once, TCP and UDP, by the address that it asked.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn a_published_port_without_a_service_refuses(#[case] topology: &str) {
+        claim("nat/a-published-port-without-a-service-refuses", topology);
+    }
+
+    /// A service of the host's own answers the outside at the uplink's address, and nodes at their gateway's.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_hosts_own_services_stay_reachable(#[case] topology: &str) {
+        claim("nat/the-hosts-own-services-stay-reachable", topology);
+    }
+
     /// A node's connection to the same port of another host outside is not drawn to the published service.
     #[rstest]
     #[case::publish("publish")]
@@ -961,12 +1014,20 @@ mod nat {
         claim("nat/loopback-services-of-the-host-are-not-exposed", topology);
     }
 
-    /// A port published on 127.0.0.1 answers the host, and neither the outside nor a node.
+    /// A port published on 127.0.0.1 answers the host, and neither the outside nor a node at the host's other addresses.
     #[rstest]
     #[case::publish_loopback("publish-loopback")]
     #[test_log::test]
     fn a_loopback_port_is_published_to_the_host_only(#[case] topology: &str) {
         claim("nat/a-loopback-port-is-published-to-the-host-only", topology);
+    }
+
+    /// A frame to 127.0.0.1 that a neighbour puts on the wire does not reach a port that is published there.
+    #[rstest]
+    #[case::publish_loopback("publish-loopback")]
+    #[test_log::test]
+    fn a_loopback_port_is_closed_to_forged_frames(#[case] topology: &str) {
+        claim("nat/a-loopback-port-is-closed-to-forged-frames", topology);
     }
 
     /// Who routes a node's subnet to the host from outside does not reach the node's unpublished ports.
@@ -981,7 +1042,7 @@ mod nat {
         claim("nat/unpublished-ports-have-no-direct-way-in", topology);
     }
 
-    /// A port next to a published one is refused by the host, not passed on.
+    /// A port next to a published one is not passed on, even where the node serves it.
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
