@@ -124,13 +124,19 @@ impl World {
         written.map_err(|error| Error::kernel(format!("writing {path}"), self.host.name(), error))
     }
 
-    /// Writes an executable file, unless it is there: a program that runs is not written over.
-    pub fn write_program(&self, path: &Path, text: &str) -> Result<()> {
+    /// Writes a folder of executable files, unless it is there: a program that runs is not written over.
+    pub(crate) fn write_folder(&self, folder: &Path, files: &[(String, String)]) -> Result<()> {
         let written = self.with_mounts(|| {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-            if path.exists() { Ok(()) } else { program::write_program(path, text) }
+            if folder.exists() {
+                return Ok(());
+            }
+            files.iter().try_for_each(|(name, text)| {
+                let path = folder.join(name);
+                fs::create_dir_all(path.parent().unwrap_or(folder))?;
+                write_program(path, text)
+            })
         });
-        written.map_err(|error| Error::kernel(format!("writing {}", path.display()), self.host.name(), error))
+        written.map_err(|error| Error::kernel(format!("writing {}", folder.display()), self.host.name(), error))
     }
 
     /// Reads a file, as the lab's programs see the path.

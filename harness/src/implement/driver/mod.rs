@@ -136,8 +136,8 @@ impl Driver {
     fn call_with(&self, site: &Site, verb: &str, input: &Value, nodes: usize) -> Result<Ended> {
         let deadline = Deadline::after(self.limit + Duration::from_secs(nodes as u64));
         let world = site.world()?;
-        for (file, text) in &self.files {
-            world.write_program(&self.path.with_file_name(file), text)?;
+        if let (false, Some(folder)) = (self.files.is_empty(), self.path.parent()) {
+            world.write_folder(folder, &self.files)?;
         }
         let command = world.command(&self.path).arg(verb).stdin(input.to_string());
         let output = command.output(deadline).map_err(|error| self.not_run(verb, error))?;
