@@ -252,6 +252,29 @@ fn an_interrupted_run_reports_what_it_did() {
     assert_eq!(json(&folder.path().join("report.json"))["interrupted"], true);
 }
 
+/// Interrupted twice, it ends at once, whatever a driver is doing.
+#[test]
+fn interrupted_twice_it_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let description = r#"{"protocol":1,"name":"idle","verbs":["up","down"],"topologies":["*"]}"#;
+    let driver = folder.path().join("driver");
+    let script = format!("#!/bin/sh\n[ $1 != describe ] || exec echo '{description}'\nexec sleep 1000\n");
+    netproof::world::write_program(&driver, &script).unwrap();
+    let arguments = ["run", "pair", "--driver", driver.to_str().unwrap()];
+    let mut child = netproof(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until_caught(child.id(), nix::sys::signal::SIGINT as u32);
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    let interrupt = || nix::sys::signal::kill(pid, nix::sys::signal::SIGINT).unwrap();
+    interrupt();
+    let mut told = [0; "stopping".len()];
+    std::io::Read::read_exact(child.stderr.as_mut().unwrap(), &mut told).unwrap();
+    assert_eq!(&told, b"stopping");
+    let start = Instant::now();
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}: it waited for the cases under way", start.elapsed());
+}
+
 /// Waits until the process catches the signal.
 fn wait_until_caught(pid: u32, signal: u32) {
     let deadline = Instant::now() + Duration::from_secs(30);
