@@ -5,12 +5,17 @@
 //! ```
 
 use netproof::{
-    Inventory,
+    Inventory, Lab,
     inventory::{Change, Kind},
-    topology::{self, Transport},
+    topology::{self, Publish, Transport},
 };
 
 use super::prelude::*;
+
+mod again;
+mod left;
+mod nodes;
+mod rules;
 
 const NETWORKS: &[&str] = &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "internal", "isolated-ports"];
 
@@ -22,19 +27,19 @@ pub(super) const SUITE: Suite = Suite {
             "lifecycle/a-down-leaves-no-link",
             "After `down` the host has the links that it had before `up`.",
             "Bridges and veths pile up until names clash.",
-            no_link_left,
+            left::no_link,
         ),
         left(
             "lifecycle/a-down-leaves-no-address-or-route",
             "After `down` the host has the addresses and routes that it had before `up`.",
             "Traffic is sent to networks that are not there any more.",
-            no_route_left,
+            left::no_route,
         ),
         left(
             "lifecycle/a-down-leaves-no-rule",
             "After `down` the host has the firewall rules that it had before `up`.",
             "Rules for networks that are gone translate and drop others' traffic.",
-            no_rule_left,
+            left::no_rule,
         ),
         Case {
             level: Should,
@@ -42,7 +47,7 @@ pub(super) const SUITE: Suite = Suite {
                 "lifecycle/a-down-leaves-no-empty-chain",
                 "After `down` the host has the firewall tables and chains that it had before `up`.",
                 "Empty chains pile up; they do no harm but to the reader.",
-                no_chain_left,
+                left::no_chain,
             )
         },
         Case {
@@ -51,8 +56,46 @@ pub(super) const SUITE: Suite = Suite {
                 "lifecycle/a-down-puts-sysctls-back",
                 "After `down` the host's sysctls are as they were before `up`.",
                 "A host that was no router remains one.",
-                no_sysctl_left,
+                left::no_sysctl,
             )
+        },
+        left(
+            "lifecycle/a-down-leaves-the-nodes-empty",
+            "After `down` a node's namespace has no link, address or route of the network any more.",
+            "A container that is moved to another network is still on the first.",
+            left::nodes_empty,
+        ),
+        left(
+            "lifecycle/a-down-after-changes-leaves-nothing",
+            "When nodes were added, removed and talked to, `down` leaves the host as it was all the same.",
+            "What came later is forgotten when the network is removed.",
+            left::after_changes,
+        ),
+        left(
+            "lifecycle/a-down-leaves-others-alone",
+            "Another's bridge, addresses, routes, neighbours and rules are the same after `down`, and its nodes still talk.",
+            "Removing one network breaks the host's others.",
+            left::others_alone,
+        ),
+        Case {
+            id: "lifecycle/forwarding-that-was-on-stays-on",
+            level: Must,
+            claim: "A host that forwarded before `up` forwards after `down`.",
+            source: "docs/driver-protocol.md, `down`",
+            failing: "Removing the last container stops a router from routing.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish"],
+            start: Prepared,
+            run: left::forwarding_stays,
+        },
+        Case {
+            id: "lifecycle/a-down-forgets-its-flows",
+            level: Should,
+            claim: "After `down` the host remembers no flow to a published port.",
+            source: "moby#8795; kernel nf_conntrack",
+            failing: "A client that keeps sending is led to an address that is gone, or somebody else's.",
+            on: &["publish", "publish-v6"],
+            start: Built,
+            run: left::no_flow,
         },
         Case {
             id: "lifecycle/down-twice-succeeds",
@@ -62,7 +105,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A clean-up that is tried again fails for ever.",
             on: &["gateway-one-subnet", "publish", "isolated"],
             start: Built,
-            run: down_twice,
+            run: again::down_twice,
         },
         Case {
             id: "lifecycle/up-after-down-works",
@@ -72,7 +115,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A network that was stopped cannot be started again.",
             on: &["pair", "gateway-one-subnet", "gateway-v6", "publish", "isolated"],
             start: Built,
-            run: up_again,
+            run: again::up_again,
         },
         Case {
             id: "lifecycle/up-twice-changes-nothing",
@@ -80,9 +123,9 @@ pub(super) const SUITE: Suite = Suite {
             claim: "`up` of what stands already succeeds or is refused; either way what stands is unchanged and works.",
             source: "CNI \"handles an existing bridge\"; docs/driver-protocol.md",
             failing: "A repeated start breaks a running network.",
-            on: &["pair", "gateway-one-subnet", "publish"],
+            on: &["pair", "gateway-one-subnet", "gateway-v6", "publish", "isolated"],
             start: Built,
-            run: up_twice,
+            run: again::up_twice,
         },
         Case {
             id: "lifecycle/down-works-with-a-node-already-gone",
@@ -92,7 +135,17 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A container that crashed leaves its rules and addresses behind.",
             on: &["gateway-one-subnet", "publish"],
             start: Prepared,
-            run: node_gone,
+            run: left::node_gone,
+        },
+        Case {
+            id: "lifecycle/down-works-with-every-node-gone",
+            level: Must,
+            claim: "`down` succeeds and leaves nothing when no node's namespace is there any more.",
+            source: "netavark#1451; containernetworking/cni#810",
+            failing: "After a reboot of its containers a network can never be removed.",
+            on: &["gateway-one-subnet", "publish"],
+            start: Prepared,
+            run: left::all_gone,
         },
         Case {
             id: "lifecycle/a-failed-up-rolls-back",
@@ -102,7 +155,27 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A start that failed half-way blocks the next one.",
             on: &["pair", "gateway-one-subnet", "publish"],
             start: Prepared,
-            run: rolls_back,
+            run: again::rolls_back,
+        },
+        Case {
+            id: "lifecycle/a-failed-up-cleans-up-after-itself",
+            level: Should,
+            claim: "An `up` that fails because a link's name is taken has taken back what it made when it returns, without a `down`.",
+            source: "moby TestJoinError; CNI ipam release",
+            failing: "Whoever forgets to clean up after an error has half a network.",
+            on: &["pair", "gateway-one-subnet", "publish"],
+            start: Prepared,
+            run: again::cleans_up,
+        },
+        Case {
+            id: "lifecycle/up-works-once-the-obstacle-is-gone",
+            level: Must,
+            claim: "After an `up` that failed and its `down`, the next `up` works when the name is free again.",
+            source: "moby TestJoinError",
+            failing: "One failed start blocks every later one.",
+            on: &["pair", "gateway-one-subnet", "publish"],
+            start: Prepared,
+            run: again::works_after,
         },
         Case {
             id: "lifecycle/a-node-is-added-while-others-talk",
@@ -110,9 +183,9 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A node that is added reaches its peers and the outside, and a conversation of others goes on without a loss.",
             source: "netavark#183",
             failing: "Starting a container disturbs those that run.",
-            on: &["gateway-one-subnet", "publish"],
+            on: &["gateway-one-subnet", "gateway-v6", "publish"],
             start: Built,
-            run: added,
+            run: nodes::added,
         },
         Case {
             id: "lifecycle/a-node-is-removed-while-others-talk",
@@ -122,7 +195,67 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Stopping a container disturbs those that run.",
             on: &["gateway-one-subnet", "publish"],
             start: Built,
-            run: removed,
+            run: nodes::removed,
+        },
+        Case {
+            id: "lifecycle/a-removed-node-leaves-nothing",
+            level: Must,
+            claim: "After a node was added and removed, the host is as it was before.",
+            source: "netavark test \"only loopback adapter\"; CNI DEL",
+            failing: "Each container that comes and goes leaves something behind.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "isolated-ports"],
+            start: Built,
+            run: nodes::leaves_nothing,
+        },
+        Case {
+            id: "lifecycle/a-removed-node-may-come-back",
+            level: Must,
+            claim: "A node that was removed and is added again works as before, and its peers reach it.",
+            source: "CNI DEL, ADD; docker network disconnect, connect",
+            failing: "A container that is restarted has no network.",
+            on: &["gateway-one-subnet", "gateway-v6", "isolated"],
+            start: Built,
+            run: nodes::comes_back,
+        },
+        Case {
+            id: "lifecycle/an-added-node-is-as-isolated-as-the-others",
+            level: Must,
+            claim: "A node that is added to isolated ports, or to an isolated bridge, does not reach whom the others do not reach.",
+            source: "docker icc=false; netavark#331",
+            failing: "The guard holds for the containers of the first minute only.",
+            on: &["isolated-ports", "isolated"],
+            start: Built,
+            run: nodes::added_isolated,
+        },
+        Case {
+            id: "lifecycle/an-added-nodes-published-port-answers",
+            level: Must,
+            claim: "A port that is published for a node that was added answers from outside, and the others' still do.",
+            source: "CNI portmap ADD; netavark",
+            failing: "Only containers that were there at first can publish ports.",
+            on: &["publish", "isolated-publish"],
+            start: Built,
+            run: rules::added_port,
+        },
+        Case {
+            id: "lifecycle/a-removed-nodes-published-port-is-closed",
+            level: Must,
+            claim: "When a node is removed its published port is closed, and the others' still answer.",
+            source: "CNI portmap DEL; moby#53384",
+            failing: "A port leads to whoever gets the old container's address next.",
+            on: &["publish", "isolated-publish"],
+            start: Built,
+            run: rules::removed_port,
+        },
+        Case {
+            id: "lifecycle/an-open-connection-outlives-what-happens-to-others",
+            level: Must,
+            claim: "An open connection to a published port, and a node's to the outside, go on when other nodes are added and removed and when the rules are reloaded.",
+            source: "moby#15254; netavark firewalld reload",
+            failing: "Starting a container cuts off the clients of another.",
+            on: &["publish"],
+            start: Built,
+            run: rules::open_connections,
         },
         Case {
             id: "lifecycle/a-reused-address-is-reached-at-once",
@@ -132,7 +265,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "A container that was replaced is out of reach until old neighbour entries expire.",
             on: &["gateway-one-subnet"],
             start: Built,
-            run: reused,
+            run: nodes::reused,
         },
         Case {
             id: "lifecycle/no-stale-neighbour-is-left-of-a-removed-node",
@@ -142,7 +275,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "The host sends to a MAC address that nobody has any more.",
             on: &["gateway-one-subnet"],
             start: Built,
-            run: no_stale_neighbour,
+            run: nodes::no_stale_neighbour,
         },
         Case {
             id: "lifecycle/rules-are-restored-after-a-flush",
@@ -152,7 +285,27 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Reloading the host's firewall cuts off every container for good.",
             on: &["gateway-one-subnet", "publish"],
             start: Built,
-            run: reloaded,
+            run: rules::reloaded,
+        },
+        Case {
+            id: "lifecycle/isolation-is-restored-after-a-flush",
+            level: Should,
+            claim: "After the firewall was flushed, `reload` makes isolated networks isolated again.",
+            source: "netavark firewalld reload; moby#15254",
+            failing: "Reloading the host's firewall opens what was closed.",
+            on: &["isolated", "isolated-ports"],
+            start: Built,
+            run: rules::isolation_reloaded,
+        },
+        Case {
+            id: "lifecycle/a-reload-doubles-nothing",
+            level: Should,
+            claim: "`reload` where nothing was flushed leaves the rules as they are, none twice.",
+            source: "netavark firewalld reload",
+            failing: "Rules pile up with every reload of the firewall.",
+            on: &["gateway-one-subnet", "publish", "isolated", "isolated-ports"],
+            start: Built,
+            run: rules::no_doubles,
         },
         Case {
             id: "lifecycle/a-udp-flow-follows-a-re-pointed-port",
@@ -162,7 +315,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Traffic keeps going to a container that is gone, as long as the client keeps sending.",
             on: &["publish"],
             start: Built,
-            run: re_pointed,
+            run: rules::re_pointed,
         },
     ],
 };
@@ -181,54 +334,27 @@ const fn left(id: &'static str, claim: &'static str, failing: &'static str, run:
     }
 }
 
-/// What is left in the host of these kinds, after up and down.
-fn nothing_left(stage: &mut Stage, kinds: &[Kind]) -> Result<()> {
-    let before = Inventory::of(stage.host())?;
-    stage.up()?;
-    let during = before.changes(&Inventory::of(stage.host())?);
-    stage.down()?;
-    let changes = before.changes(&Inventory::of(stage.host())?);
-    if during.is_empty() {
-        return Err(netproof::Error::ReadBack(
-            "`up` changed nothing in the host: there is nothing that could be left".into(),
-        ));
-    }
-    same(&changes, kinds)
-}
+/// What no `down` may leave, and nobody else's of which it may take away.
+const EVERYTHING: &[Kind] =
+    &[Kind::Link, Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour, Kind::Rule, Kind::Fdb];
 
-fn same(changes: &[Change], kinds: &[Kind]) -> Result<()> {
+/// Fails where something of these kinds has changed.
+fn same(changes: &[Change], kinds: &[Kind], when: &str) -> Result<()> {
     let left: Vec<String> =
         changes.iter().filter(|change| kinds.contains(&change.kind)).map(ToString::to_string).collect();
     if left.is_empty() {
         return Ok(());
     }
-    Err(netproof::Error::ReadBack(format!("after `down` the host is not as before:\n{}", left.join("\n"))))
+    Err(netproof::Error::ReadBack(format!("{when} the host is not as before:\n{}", left.join("\n"))))
 }
 
-const EVERYTHING: &[Kind] = &[Kind::Link, Kind::Address, Kind::Route, Kind::Policy, Kind::Rule, Kind::Fdb];
-
-fn no_link_left(stage: &mut Stage) -> Result<()> {
-    nothing_left(stage, &[Kind::Link, Kind::Fdb])
-}
-
-fn no_route_left(stage: &mut Stage) -> Result<()> {
-    nothing_left(stage, &[Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour])
-}
-
-fn no_rule_left(stage: &mut Stage) -> Result<()> {
-    nothing_left(stage, &[Kind::Rule])
-}
-
-fn no_chain_left(stage: &mut Stage) -> Result<()> {
-    nothing_left(stage, &[Kind::Table, Kind::Chain])
-}
-
-fn no_sysctl_left(stage: &mut Stage) -> Result<()> {
-    nothing_left(stage, &[Kind::Sysctl])
-}
-
+/// Peers that may talk do, and who has a gateway reaches the outside.
 fn works(stage: &Stage) -> Result<()> {
-    for pair in stage.peers() {
+    let keeps_apart = |node: &Node| {
+        let name = node.interfaces().first().and_then(|first| first.bridge.as_deref());
+        name.and_then(|name| stage.topology().bridge(name)).is_some_and(|bridge| bridge.isolate_ports)
+    };
+    for pair in stage.peers().iter().filter(|pair| !keeps_apart(&pair.from)) {
         for target in pair.targets() {
             stage.cold()?;
             expect!(pair.from.ping(&target), Reply { .. });
@@ -239,174 +365,56 @@ fn works(stage: &Stage) -> Result<()> {
             expect!(node.ping(stage.external(version)), Reply { .. });
         }
     }
-    Ok(())
+    published_answer(stage)
 }
 
-fn down_twice(stage: &mut Stage) -> Result<()> {
-    stage.down()?;
-    let before = Inventory::of(stage.host())?;
-    stage.down()?;
-    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING)
-}
-
-fn up_again(stage: &mut Stage) -> Result<()> {
-    for _ in 0..2 {
-        stage.down()?;
-        stage.up()?;
-        works(stage)?;
+/// Every published TCP port answers from outside.
+fn published_answer(lab: &Lab) -> Result<()> {
+    for rule in lab.topology().nat.publish.iter().filter(|rule| rule.protocol == Transport::Tcp) {
+        answers(lab, rule)?;
     }
     Ok(())
 }
 
-fn up_twice(stage: &mut Stage) -> Result<()> {
-    let before = Inventory::of(stage.host())?;
-    let request = netproof::protocol::Request::new(stage.asked());
-    let again = stage.implementation().up(stage.site(), &request);
-    if let Err(error @ netproof::Error::Unsupported(_)) = again {
-        return Err(stage.blame("up", "`up` of what stands was answered as not supported", error.to_string()));
-    }
-    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING)?;
-    works(stage)
+/// A published TCP port answers from outside.
+fn answers(lab: &Lab, rule: &Publish) -> Result<()> {
+    let node = lab.node(&rule.node);
+    let _server = node.serve_http((node, rule.node_port))?;
+    let at = uplink(lab, Version::V4);
+    expect!(lab.outside().http((at, rule.port)).get(), Status { code: 200, server, .. } if server == rule.node);
+    Ok(())
 }
 
-fn node_gone(stage: &mut Stage) -> Result<()> {
-    let before = Inventory::of(stage.host())?;
-    stage.up()?;
-    let last = stage.nodes().last().map(|node| node.name().to_owned()).expect("it has nodes");
-    stage.lose(&last)?;
-    stage.down()?;
-    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING)
-}
-
-fn rolls_back(stage: &mut Stage) -> Result<()> {
-    let taken = stage.asked().nodes.last().and_then(|node| node.interfaces[0].port.clone()).expect("it has a port");
-    stage.host().apply(link::Veth::new(&taken, "np-taken").request())?;
-    let before = Inventory::of(stage.host())?;
-    match stage.up() {
-        Err(netproof::Error::Implementation { .. } | netproof::Error::Kernel { .. }) => {
-            stage.down()?;
-            same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING)
-        }
-        // A name of its own choice for the host's end is no clash.
-        Ok(()) => works(stage),
-        Err(other) => Err(other),
-    }
-}
-
-/// A further node like the topology's last, with an address that nobody has.
+/// A further node like the topology's last, with addresses that nobody has.
 fn newcomer(stage: &Stage, name: &str) -> topology::Node {
+    numbered(stage, name, 9)
+}
+
+/// The same, with another number in its addresses and device names.
+fn numbered(stage: &Stage, name: &str, number: u8) -> topology::Node {
     let mut node = stage.asked().nodes.last().cloned().expect("it has nodes");
     node.name = name.into();
     let interface = &mut node.interfaces[0];
-    interface.name = "veth9-1".into();
-    interface.port = Some("veth9-0".into());
+    interface.name = format!("veth{number}-1");
+    interface.port = Some(format!("veth{number}-0"));
     interface.mac = None;
-    interface.addresses = vec![net("10.20.77.9/16")];
-    node.routes.retain(|route| route.via.is_none_or(|via| via.is_ipv4()));
+    for address in &mut interface.addresses {
+        let free = match address.addr() {
+            std::net::IpAddr::V4(own) => {
+                let [a, b, ..] = own.octets();
+                std::net::IpAddr::from([a, b, 77, number])
+            }
+            std::net::IpAddr::V6(own) => {
+                let [a, b, c, d, ..] = own.segments();
+                std::net::IpAddr::from([a, b, c, d, 0, 0, 0x77, number.into()])
+            }
+        };
+        *address = IpNet::new(free, address.prefix_len()).expect("the length is the old address's");
+    }
     node
 }
 
-fn added(stage: &mut Stage) -> Result<()> {
-    stage.needs("add")?;
-    let (netns1, netns2) = (stage.node("netns1").clone(), stage.node("netns2").clone());
-    let talk = netns1.talk_to(&netns2)?;
-    expect!(talk.so_far(), Talked { sent: 3.., .. });
-    let node = newcomer(stage, "newcomer");
-    stage.add(node, Vec::new())?;
-    let node = stage.node("newcomer").clone();
-    expect!(node.ping(&netns1), Reply { ttl: 64, .. });
-    expect!(netns2.ping(&node), Reply { ttl: 64, .. });
-    expect!(node.ping(stage.external(Version::V4)), Reply { ttl: 63, .. });
-    expect!(talk.so_far(), Talked { lost: 0, .. });
-    Ok(())
-}
-
-fn removed(stage: &mut Stage) -> Result<()> {
-    stage.needs("add")?;
-    stage.needs("remove")?;
-    let node = newcomer(stage, "newcomer");
-    stage.add(node, Vec::new())?;
-    let port = stage.node("newcomer").port().to_owned();
-    let (netns1, netns2) = (stage.node("netns1").clone(), stage.node("netns2").clone());
-    let talk = netns1.talk_to(&netns2)?;
-    expect!(talk.so_far(), Talked { sent: 3.., .. });
-    stage.remove("newcomer")?;
-    expect!(stage.host().link(&port), None);
-    expect!(netns1.ping(&netns2), Reply { .. });
-    expect!(talk.so_far(), Talked { lost: 0, .. });
-    works(stage)
-}
-
-fn reused(stage: &mut Stage) -> Result<()> {
-    stage.needs("add")?;
-    stage.needs("remove")?;
-    let node = newcomer(stage, "first");
-    stage.add(node, Vec::new())?;
-    let first = stage.node("first").clone();
-    let target = Target::from(&first);
-    expect!(stage.host().ping(&target), Reply { .. });
-    expect!(stage.node("netns1").ping(&target), Reply { .. });
-    stage.remove("first")?;
-    let node = newcomer(stage, "second");
-    stage.add(node, Vec::new())?;
-    let mac = stage.node("second").mac();
-    expect!(stage.host().ping(&target), Reply { seq: 1, .. });
-    expect!(stage.node("netns1").ping(&target), Reply { seq: 1, .. });
-    expect!(stage.node("netns1").neighbour(&target).mac(), Some(seen) if seen == mac);
-    Ok(())
-}
-
-fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
-    stage.needs("add")?;
-    stage.needs("remove")?;
-    let node = newcomer(stage, "newcomer");
-    stage.add(node, Vec::new())?;
-    let target = Target::from(&stage.node("newcomer").clone());
-    expect!(stage.host().ping(&target), Reply { .. });
-    expect!(stage.host().neighbour(&target), Reachable | Delay | Stale | Probing);
-    stage.remove("newcomer")?;
-    expect!(stage.host().neighbour(&target), Absent | Failed);
-    Ok(())
-}
-
-fn reloaded(stage: &mut Stage) -> Result<()> {
-    stage.needs("reload")?;
-    stage.host().firewall().flush()?;
-    stage.reload()?;
-    works(stage)?;
-    let Some(rule) = stage.topology().nat.publish.iter().find(|rule| rule.protocol == Transport::Tcp).cloned() else {
-        return Ok(());
-    };
-    let node = stage.node(&rule.node);
-    let _server = node.serve_http((node, rule.node_port))?;
-    let at = stage.topology().host.uplink.as_ref().expect("it has an uplink").addresses[0].addr();
-    expect!(stage.outside().http((Target::from(at), rule.port)).get(), Status { code: 200, .. });
-    Ok(())
-}
-
-fn re_pointed(stage: &mut Stage) -> Result<()> {
-    stage.needs("add")?;
-    stage.needs("remove")?;
-    let at = Target::from(stage.topology().host.uplink.as_ref().expect("it has an uplink").addresses[0].addr());
-    let publish = |node: &str| topology::Publish {
-        protocol: Transport::Udp,
-        host_address: None,
-        port: 6000,
-        node: node.into(),
-        node_port: 6000,
-    };
-    let node = newcomer(stage, "first");
-    stage.add(node, vec![publish("first")])?;
-    let first = stage.node("first").clone();
-    let old = first.serve_udp((&first, 6000))?;
-    expect!(stage.outside().udp_to((at.clone(), 6000)).from_port(5555), Answer { server: "first", .. });
-    stage.remove("first")?;
-    drop(old);
-    let mut second = newcomer(stage, "second");
-    second.interfaces[0].addresses = vec![net("10.20.77.10/16")];
-    stage.add(second, vec![publish("second")])?;
-    let second = stage.node("second").clone();
-    let _new = second.serve_udp((&second, 6000))?;
-    expect!(stage.outside().udp_to((at.clone(), 6000)).from_port(5555), Answer { server: "second", .. });
-    Ok(())
+/// A port of the host's, published for this node.
+fn publish(node: &str, protocol: Transport) -> Publish {
+    Publish { protocol, host_address: None, port: 6000, node: node.into(), node_port: 6000 }
 }

@@ -6,7 +6,7 @@ use netproof::{
     probe::tap::Tap,
 };
 
-use super::{super::prelude::*, *};
+use super::*;
 
 /// Somebody on the same wire as the host, who forges frames to the host's loopback address.
 struct Forger {

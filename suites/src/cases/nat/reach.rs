@@ -1,6 +1,6 @@
 //! Published ports from everywhere, and what must stay reachable beside them.
 
-use super::{super::prelude::*, *};
+use super::*;
 
 pub(super) fn from_outside(stage: &mut Stage) -> Result<()> {
     stage.with_each_brnf(|stage| {

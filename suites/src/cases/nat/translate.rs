@@ -1,6 +1,6 @@
 //! Which addresses are translated, and which are not.
 
-use super::{super::prelude::*, *};
+use super::*;
 
 pub(super) fn outside_sees_uplink(stage: &mut Stage) -> Result<()> {
     for version in stage.versions() {

@@ -1,0 +1,196 @@
+//! What `down` leaves behind.
+
+use netproof::Error;
+
+use super::*;
+
+/// What is left in the host of these kinds, after up and down.
+///
+/// Of what a topology that translates addresses cannot do without, something must have been there in between: else
+/// it is the inventory that sees nothing.
+fn nothing(stage: &mut Stage, kinds: &[Kind]) -> Result<()> {
+    let before = Inventory::of(stage.host())?;
+    stage.up()?;
+    let during = before.changes(&Inventory::of(stage.host())?);
+    let needs_it = !stage.asked().nat.masquerade.is_empty() || kinds.contains(&Kind::Link);
+    if needs_it && !during.iter().any(|change| kinds.contains(&change.kind)) {
+        let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+        let text =
+            format!("no {} of {}'s is seen while the network is up", names.join(" or "), stage.description().name);
+        return Err(Error::Unsupported(text));
+    }
+    works(stage)?;
+    stage.down()?;
+    same(&before.changes(&Inventory::of(stage.host())?), kinds, "after `down`")
+}
+
+pub(super) fn no_link(stage: &mut Stage) -> Result<()> {
+    nothing(stage, &[Kind::Link, Kind::Fdb])
+}
+
+pub(super) fn no_route(stage: &mut Stage) -> Result<()> {
+    nothing(stage, &[Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour])
+}
+
+pub(super) fn no_rule(stage: &mut Stage) -> Result<()> {
+    nothing(stage, &[Kind::Rule])
+}
+
+pub(super) fn no_chain(stage: &mut Stage) -> Result<()> {
+    nothing(stage, &[Kind::Table, Kind::Chain])
+}
+
+pub(super) fn no_sysctl(stage: &mut Stage) -> Result<()> {
+    nothing(stage, &[Kind::Sysctl])
+}
+
+pub(super) fn nodes_empty(stage: &mut Stage) -> Result<()> {
+    stage.up()?;
+    let nodes = stage.nodes().to_vec();
+    stage.down()?;
+    for node in nodes {
+        let of_network = |dev: &str| dev != "lo";
+        expect!(node.links(), list if !list.iter().any(|link| of_network(&link.name)));
+        expect!(node.addresses(), list if !list.iter().any(|address| of_network(&address.dev)));
+        expect!(node.routes(), list if !list.iter().any(|route| route.dev.as_deref().is_some_and(of_network)));
+    }
+    Ok(())
+}
+
+pub(super) fn after_changes(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let before = Inventory::of(stage.host())?;
+    stage.up()?;
+    let node = newcomer(stage, "newcomer");
+    stage.add(node, Vec::new())?;
+    stage.remove("netns2")?;
+    expect!(stage.host().ping(stage.node("newcomer")), Reply { .. });
+    stage.down()?;
+    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `add`, `remove` and `down`")
+}
+
+pub(super) fn others_alone(stage: &mut Stage) -> Result<()> {
+    let (one, other) = others_bridge(stage)?;
+    let host = stage.host().clone();
+    let bridge = host.index("np-other")?;
+    host.apply_all([
+        addr::add(bridge, net("198.51.100.254/24")),
+        netproof::neigh::set_permanent(bridge, [198, 51, 100, 77].into(), netproof::Mac([2, 0, 0, 0, 0, 7])),
+    ])?;
+    host.add_route(&netproof::topology::Route {
+        to: topology::Destination::Prefix(net("203.0.113.0/24")),
+        via: Some([198, 51, 100, 1].into()),
+        dev: None,
+    })?;
+    let mut batch = host.firewall().batch();
+    for family in [netproof::firewall::Family::Inet, netproof::firewall::Family::Ip] {
+        batch.add_table(family, "others");
+        batch.add_chain(
+            family,
+            "others",
+            "postrouting",
+            "type nat hook postrouting priority srcnat; policy accept;",
+        )?;
+        batch.add_rule(family, "others", "postrouting", "ip saddr 198.51.100.0/24 oifname \"eth0\" masquerade")?;
+    }
+    batch.commit()?;
+    let before = Inventory::of(&host)?;
+    stage.up()?;
+    stage.down()?;
+    let kinds = [EVERYTHING, &[Kind::Table, Kind::Chain]].concat();
+    // A chain of its own that is left empty is another case's.
+    let changes: Vec<Change> = before
+        .changes(&Inventory::of(&host)?)
+        .into_iter()
+        .filter(|change| change.sign == netproof::inventory::Sign::Removed || EVERYTHING.contains(&change.kind))
+        .collect();
+    same(&changes, &kinds, "after `down`")?;
+    one.flush_neighbours()?;
+    expect!(one.ping(&other), Reply { ttl: 64, .. });
+    expect!(one.ping(host.at([198, 51, 100, 254].into())), Reply { ttl: 64, .. });
+    Ok(())
+}
+
+/// Somebody else's bridge, with two nodes that talk.
+fn others_bridge(stage: &mut Stage) -> Result<(Node, Target)> {
+    let (one, other) = (stage.add_namespace("others1")?, stage.add_namespace("others2")?);
+    let host = stage.host();
+    host.apply(link::Bridge::new("np-other").request())?;
+    for (number, node) in [(1, &one), (2, &other)] {
+        let port = format!("np-o{number}");
+        host.apply(link::Veth::new(&port, "eth0").master(host.index("np-other")?).peer_in(node).request())?;
+        let address = net(&format!("198.51.100.{number}/24"));
+        node.apply_all([link::set_up("lo"), link::set_up("eth0"), addr::add(node.index("eth0")?, address)])?;
+        host.settle(&[&port])?;
+    }
+    let target = other.at([198, 51, 100, 2].into());
+    expect!(one.ping(&target), Reply { ttl: 64, .. });
+    Ok((one, target))
+}
+
+pub(super) fn forwarding_stays(stage: &mut Stage) -> Result<()> {
+    const SYSCTLS: [&str; 2] = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
+    for name in SYSCTLS {
+        stage.host().set_sysctl(name, "1")?;
+    }
+    stage.up()?;
+    works(stage)?;
+    stage.down()?;
+    for name in SYSCTLS {
+        expect!(stage.host().setting(name), Some("1"));
+    }
+    Ok(())
+}
+
+pub(super) fn no_flow(stage: &mut Stage) -> Result<()> {
+    let rule = stage.topology().nat.publish.iter().find(|rule| rule.protocol == Transport::Udp).cloned();
+    let rule = rule.expect("the topology publishes a UDP port");
+    let mut at = Vec::new();
+    for version in stage.versions() {
+        let node = stage.node(&rule.node);
+        let server = node.serve_udp((version.of(node), rule.node_port))?;
+        at.push(uplink(stage, version).address);
+        expect!(stage.outside().udp_to((uplink(stage, version), rule.port)), Answer { .. });
+        drop(server);
+    }
+    let is_ours = |flow: &netproof::conntrack::Flow| {
+        flow.protocol == 17 && flow.original.1.port() == rule.port && at.contains(&flow.original.1.ip())
+    };
+    if stage.host().flows()?.iter().filter(|flow| is_ours(flow)).count() < at.len() {
+        let text = format!("{} passes on the port without connection tracking", stage.description().name);
+        return Err(Error::Unsupported(text));
+    }
+    stage.down()?;
+    match stage.host().flows()?.iter().find(|flow| is_ours(flow)) {
+        None => Ok(()),
+        Some(flow) => {
+            let (client, to) = flow.original;
+            Err(Error::ReadBack(format!(
+                "after `down` the host still leads UDP from {client} to {to} on to {}",
+                flow.reply.0
+            )))
+        }
+    }
+}
+
+pub(super) fn node_gone(stage: &mut Stage) -> Result<()> {
+    // The first one, which ports are published for.
+    lose(stage, |names| names.truncate(1))
+}
+
+pub(super) fn all_gone(stage: &mut Stage) -> Result<()> {
+    lose(stage, |_| {})
+}
+
+fn lose(stage: &mut Stage, choose: impl FnOnce(&mut Vec<String>)) -> Result<()> {
+    let before = Inventory::of(stage.host())?;
+    stage.up()?;
+    let mut names = stage.nodes().iter().map(|node| node.name().to_owned()).collect();
+    choose(&mut names);
+    for name in names {
+        stage.lose(&name)?;
+    }
+    stage.down()?;
+    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `down`")
+}

@@ -1,0 +1,115 @@
+//! Nodes that come and go while others talk.
+
+use super::*;
+
+pub(super) fn added(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    let (netns1, netns2) = (stage.node("netns1").clone(), stage.node("netns2").clone());
+    let talk = netns1.talk_to(&netns2)?;
+    expect!(talk.so_far(), Talked { sent: 3.., .. });
+    let node = newcomer(stage, "newcomer");
+    stage.add(node, Vec::new())?;
+    let node = stage.node("newcomer").clone();
+    for version in stage.versions() {
+        expect!(node.ping(version.of(&netns1)), Reply { ttl: 64, .. });
+        expect!(netns2.ping(version.of(&node)), Reply { ttl: 64, .. });
+        expect!(stage.host().ping(version.of(&node)), Reply { ttl: 64, .. });
+        expect!(node.ping(stage.external(version)), Reply { ttl: 63, .. });
+    }
+    expect!(talk.so_far(), Talked { lost: 0, .. });
+    Ok(())
+}
+
+pub(super) fn removed(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let node = newcomer(stage, "newcomer");
+    stage.add(node, Vec::new())?;
+    let port = stage.node("newcomer").port().to_owned();
+    let (netns1, netns2) = (stage.node("netns1").clone(), stage.node("netns2").clone());
+    let talk = netns1.talk_to(&netns2)?;
+    expect!(talk.so_far(), Talked { sent: 3.., .. });
+    stage.remove("newcomer")?;
+    expect!(stage.host().link(&port), None);
+    expect!(netns1.ping(&netns2), Reply { .. });
+    expect!(talk.so_far(), Talked { lost: 0, .. });
+    works(stage)
+}
+
+pub(super) fn leaves_nothing(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let before = Inventory::of(stage.host())?;
+    let node = newcomer(stage, "newcomer");
+    // What is published for it goes with it.
+    let ports =
+        if stage.asked().nat.publish.is_empty() { Vec::new() } else { vec![publish("newcomer", Transport::Tcp)] };
+    stage.add(node, ports)?;
+    expect!(stage.host().ping(stage.node("newcomer")), Reply { .. });
+    stage.remove("newcomer")?;
+    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `add` and `remove`")
+}
+
+pub(super) fn comes_back(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let node = stage.asked().node("netns2").cloned().expect("it is there");
+    for _ in 0..2 {
+        stage.remove("netns2")?;
+        stage.add(node.clone(), Vec::new())?;
+        works(stage)?;
+    }
+    Ok(())
+}
+
+pub(super) fn added_isolated(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    let node = newcomer(stage, "newcomer");
+    stage.add(node, Vec::new())?;
+    let node = stage.node("newcomer").clone();
+    let home = stage.bridge_of(&node);
+    let ports = stage.topology().bridge(home).is_some_and(|bridge| bridge.isolate_ports);
+    expect!(node.ping(stage.external(Version::V4)), Reply { .. });
+    for other in stage.nodes().iter().filter(|other| other.name() != node.name()) {
+        stage.cold()?;
+        if ports || stage.bridge_of(other) != home {
+            expect!(node.ping(other), NoReply | Unreachable { .. });
+            expect!(other.ping(&node), NoReply | Unreachable { .. });
+        } else {
+            expect!(node.ping(other), Reply { ttl: 64, .. });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn reused(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let node = newcomer(stage, "first");
+    stage.add(node, Vec::new())?;
+    let first = stage.node("first").clone();
+    let target = Target::from(&first);
+    expect!(stage.host().ping(&target), Reply { .. });
+    expect!(stage.node("netns1").ping(&target), Reply { .. });
+    stage.remove("first")?;
+    let node = newcomer(stage, "second");
+    stage.add(node, Vec::new())?;
+    let mac = stage.node("second").mac();
+    expect!(stage.host().ping(&target), Reply { seq: 1, .. });
+    expect!(stage.node("netns1").ping(&target), Reply { seq: 1, .. });
+    expect!(stage.node("netns1").neighbour(&target).mac(), Some(seen) if seen == mac);
+    Ok(())
+}
+
+pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let node = newcomer(stage, "newcomer");
+    stage.add(node, Vec::new())?;
+    let target = Target::from(&stage.node("newcomer").clone());
+    expect!(stage.host().ping(&target), Reply { .. });
+    expect!(stage.host().neighbour(&target), Reachable | Delay | Stale | Probing);
+    stage.remove("newcomer")?;
+    expect!(stage.host().neighbour(&target), Absent | Failed);
+    Ok(())
+}

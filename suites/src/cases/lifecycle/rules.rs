@@ -1,0 +1,151 @@
+//! Rules that come and go with nodes, and that are put back.
+
+use netproof::Error;
+
+use super::*;
+
+/// Flushes the firewall, as its reload does. Where what the network needs went on without rules, nothing was flushed.
+fn flush(stage: &Stage, still_works: impl FnOnce(&Stage) -> bool) -> Result<()> {
+    stage.host().firewall().flush()?;
+    stage.host().delete_flows(|_| true)?;
+    if still_works(stage) {
+        let text = format!("a flush of nf_tables takes nothing away that {} needs", stage.description().name);
+        return Err(Error::Unsupported(text));
+    }
+    Ok(())
+}
+
+/// Whether an echo finds its way, looked at once.
+fn reaches(from: &Node, to: impl Into<Target>) -> bool {
+    use netproof::{Deadline, Probe};
+    let look = from.ping(to).look(Deadline::after(std::time::Duration::from_secs(1)));
+    look.is_ok_and(|outcome| outcome.answered())
+}
+
+pub(super) fn reloaded(stage: &mut Stage) -> Result<()> {
+    stage.needs("reload")?;
+    works(stage)?;
+    flush(stage, |stage| reaches(stage.node("netns1"), stage.external(Version::V4)))?;
+    stage.reload()?;
+    works(stage)
+}
+
+/// Two nodes that are kept apart, the routes by which they would reach each other via their gateways set.
+fn apart(stage: &Stage) -> Result<(Node, Target)> {
+    let home = stage.bridge_of(stage.node("netns1"));
+    let others = stage.nodes().iter().filter(|other| other.name() != "netns1");
+    let far = others.clone().find(|other| stage.bridge_of(other) != home).or_else(|| others.clone().next());
+    let (near, far) = (stage.node("netns1").clone(), far.expect("it has two nodes").clone());
+    for (from, to) in [(&near, &far), (&far, &near)] {
+        let to = topology::Destination::Prefix(IpNet::from(to.address()));
+        from.add_route(&topology::Route { to, via: stage.gateway(from, Version::V4), dev: None })?;
+    }
+    stage.cold()?;
+    Ok((near, Target::from(&far)))
+}
+
+pub(super) fn isolation_reloaded(stage: &mut Stage) -> Result<()> {
+    stage.needs("reload")?;
+    let (near, far) = apart(stage)?;
+    if reaches(&near, &far) {
+        return Err(Error::Unsupported(format!(
+            "{} does not keep these apart to begin with",
+            stage.description().name
+        )));
+    }
+    // Without its rules they reach each other: it is the rules that keep them apart.
+    flush(stage, |_| !reaches(&near, &far))?;
+    stage.reload()?;
+    stage.cold()?;
+    expect!(near.ping(&far), NoReply | Unreachable { .. });
+    works(stage)
+}
+
+pub(super) fn no_doubles(stage: &mut Stage) -> Result<()> {
+    stage.needs("reload")?;
+    let before = Inventory::of(stage.host())?;
+    for _ in 0..2 {
+        stage.reload()?;
+    }
+    let kinds = [EVERYTHING, &[Kind::Table, Kind::Chain]].concat();
+    same(&before.changes(&Inventory::of(stage.host())?), &kinds, "after `reload`")?;
+    works(stage)
+}
+
+pub(super) fn re_pointed(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let at = uplink(stage, Version::V4);
+    let mut before = None;
+    for (name, number) in [("first", 9), ("second", 10)] {
+        if let Some((name, server)) = before.take() {
+            stage.remove(name)?;
+            drop(server);
+        }
+        let node = numbered(stage, name, number);
+        stage.add(node, vec![publish(name, Transport::Udp)])?;
+        let node = stage.node(name).clone();
+        let server = node.serve_udp((&node, 6000))?;
+        expect!(stage.outside().udp_to((at.clone(), 6000)).from_port(5555), Answer { server, .. } if server == name);
+        before = Some((name, server));
+    }
+    Ok(())
+}
+
+pub(super) fn added_port(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    let node = newcomer(stage, "newcomer");
+    let rule = publish("newcomer", Transport::Tcp);
+    stage.add(node, vec![rule.clone()])?;
+    answers(stage, &rule)?;
+    published_answer(stage)
+}
+
+pub(super) fn removed_port(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let node = newcomer(stage, "newcomer");
+    let rule = publish("newcomer", Transport::Tcp);
+    stage.add(node, vec![rule.clone()])?;
+    answers(stage, &rule)?;
+    let node = stage.node("newcomer").clone();
+    let _server = node.serve_http((&node, rule.node_port))?;
+    stage.remove("newcomer")?;
+    // Another now has the address, and serves the port: nothing may lead to it.
+    let node = newcomer(stage, "heir");
+    stage.add(node, Vec::new())?;
+    let heir = stage.node("heir").clone();
+    let _heir = heir.serve_http((&heir, rule.node_port))?;
+    expect!(stage.host().http((&heir, rule.node_port)).get(), Status { code: 200, server: "heir", .. });
+    let to = (uplink(stage, Version::V4), rule.port);
+    expect!(stage.outside().tcp_to(to), Refused | TimedOut | Unreachable { .. });
+    published_answer(stage)
+}
+
+pub(super) fn open_connections(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    stage.needs("remove")?;
+    let rule = stage.topology().nat.publish.iter().find(|rule| rule.protocol == Transport::Tcp).cloned();
+    let rule = rule.expect("the topology publishes a TCP port");
+    let node = stage.node(&rule.node).clone();
+    let _inside = node.serve_http((&node, rule.node_port))?;
+    let external = stage.external(Version::V4);
+    let _outside = stage.outside().serve_http((external.clone(), 80))?;
+    let inward = stage.outside().http((uplink(stage, Version::V4), rule.port)).connect()?;
+    let outward = stage.node("netns2").http((external, 80)).connect()?;
+    let go_on = || {
+        expect!(inward, Status { code: 200, .. });
+        expect!(outward, Status { code: 200, .. });
+    };
+    go_on();
+    let newcomer = newcomer(stage, "newcomer");
+    stage.add(newcomer, vec![publish("newcomer", Transport::Tcp)])?;
+    given("a node was added", go_on);
+    stage.remove("newcomer")?;
+    given("it was removed", go_on);
+    if stage.knows("reload") {
+        stage.reload()?;
+        given("the rules were reloaded", go_on);
+    }
+    Ok(())
+}
