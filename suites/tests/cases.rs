@@ -1378,6 +1378,64 @@ mod lifecycle {
         claim("lifecycle/a-down-puts-sysctls-back", topology);
     }
 
+    /// After `down` a node's namespace has no link, address or route of the network any more.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_leaves_the_nodes_empty(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-the-nodes-empty", topology);
+    }
+
+    /// When nodes were added, removed and talked to, `down` leaves the host as it was all the same.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_after_changes_leaves_nothing(#[case] topology: &str) {
+        claim("lifecycle/a-down-after-changes-leaves-nothing", topology);
+    }
+
+    /// Another's bridge, addresses, routes, neighbours and rules are the same after `down`, and its nodes still talk.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_down_leaves_others_alone(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-others-alone", topology);
+    }
+
+    /// A host that forwarded before `up` forwards after `down`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn forwarding_that_was_on_stays_on(#[case] topology: &str) {
+        claim("lifecycle/forwarding-that-was-on-stays-on", topology);
+    }
+
+    /// After `down` the host remembers no flow to a published port.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[test_log::test]
+    fn a_down_forgets_its_flows(#[case] topology: &str) {
+        claim("lifecycle/a-down-forgets-its-flows", topology);
+    }
+
     /// `down` of what is down already succeeds, and changes nothing.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
@@ -1404,7 +1462,9 @@ mod lifecycle {
     #[rstest]
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::isolated("isolated")]
     #[test_log::test]
     fn up_twice_changes_nothing(#[case] topology: &str) {
         claim("lifecycle/up-twice-changes-nothing", topology);
@@ -1419,6 +1479,15 @@ mod lifecycle {
         claim("lifecycle/down-works-with-a-node-already-gone", topology);
     }
 
+    /// `down` succeeds and leaves nothing when no node's namespace is there any more.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn down_works_with_every_node_gone(#[case] topology: &str) {
+        claim("lifecycle/down-works-with-every-node-gone", topology);
+    }
+
     /// An `up` that fails because a link's name is taken leaves nothing behind once `down` followed it, and the other's link is untouched.
     #[rstest]
     #[case::pair("pair")]
@@ -1429,9 +1498,30 @@ mod lifecycle {
         claim("lifecycle/a-failed-up-rolls-back", topology);
     }
 
+    /// An `up` that fails because a link's name is taken has taken back what it made when it returns, without a `down`.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_failed_up_cleans_up_after_itself(#[case] topology: &str) {
+        claim("lifecycle/a-failed-up-cleans-up-after-itself", topology);
+    }
+
+    /// After an `up` that failed and its `down`, the next `up` works when the name is free again.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn up_works_once_the_obstacle_is_gone(#[case] topology: &str) {
+        claim("lifecycle/up-works-once-the-obstacle-is-gone", topology);
+    }
+
     /// A node that is added reaches its peers and the outside, and a conversation of others goes on without a loss.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
     #[test_log::test]
     fn a_node_is_added_while_others_talk(#[case] topology: &str) {
@@ -1445,6 +1535,63 @@ mod lifecycle {
     #[test_log::test]
     fn a_node_is_removed_while_others_talk(#[case] topology: &str) {
         claim("lifecycle/a-node-is-removed-while-others-talk", topology);
+    }
+
+    /// After a node was added and removed, the host is as it was before.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_removed_node_leaves_nothing(#[case] topology: &str) {
+        claim("lifecycle/a-removed-node-leaves-nothing", topology);
+    }
+
+    /// A node that was removed and is added again works as before, and its peers reach it.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn a_removed_node_may_come_back(#[case] topology: &str) {
+        claim("lifecycle/a-removed-node-may-come-back", topology);
+    }
+
+    /// A node that is added to isolated ports, or to an isolated bridge, does not reach whom the others do not reach.
+    #[rstest]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn an_added_node_is_as_isolated_as_the_others(#[case] topology: &str) {
+        claim("lifecycle/an-added-node-is-as-isolated-as-the-others", topology);
+    }
+
+    /// A port that is published for a node that was added answers from outside, and the others' still do.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn an_added_nodes_published_port_answers(#[case] topology: &str) {
+        claim("lifecycle/an-added-nodes-published-port-answers", topology);
+    }
+
+    /// When a node is removed its published port is closed, and the others' still answer.
+    #[rstest]
+    #[case::publish("publish")]
+    #[case::isolated_publish("isolated-publish")]
+    #[test_log::test]
+    fn a_removed_nodes_published_port_is_closed(#[case] topology: &str) {
+        claim("lifecycle/a-removed-nodes-published-port-is-closed", topology);
+    }
+
+    /// An open connection to a published port, and a node's to the outside, go on when other nodes are added and removed and when the rules are reloaded.
+    #[rstest]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn an_open_connection_outlives_what_happens_to_others(#[case] topology: &str) {
+        claim("lifecycle/an-open-connection-outlives-what-happens-to-others", topology);
     }
 
     /// When a removed node's address comes back with a new node, host and peers reach it at the first ping.
@@ -1470,6 +1617,26 @@ mod lifecycle {
     #[test_log::test]
     fn rules_are_restored_after_a_flush(#[case] topology: &str) {
         claim("lifecycle/rules-are-restored-after-a-flush", topology);
+    }
+
+    /// After the firewall was flushed, `reload` makes isolated networks isolated again.
+    #[rstest]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn isolation_is_restored_after_a_flush(#[case] topology: &str) {
+        claim("lifecycle/isolation-is-restored-after-a-flush", topology);
+    }
+
+    /// `reload` where nothing was flushed leaves the rules as they are, none twice.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[test_log::test]
+    fn a_reload_doubles_nothing(#[case] topology: &str) {
+        claim("lifecycle/a-reload-doubles-nothing", topology);
     }
 
     /// A UDP client that keeps its source port is answered by the new node once a published port was pointed at it.
