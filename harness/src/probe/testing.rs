@@ -25,6 +25,8 @@ pub(crate) fn pair() -> (Namespace, Namespace) {
     a.apply(Veth::new("a0", "b0").peer_in(&b).request()).unwrap();
     ready(&a, "a0", 1);
     ready(&b, "b0", 2);
+    a.settle(&["a0"]).unwrap();
+    b.settle(&["b0"]).unwrap();
     (a, b)
 }
 
@@ -48,6 +50,8 @@ pub(crate) fn narrow() -> (Namespace, Namespace, Namespace) {
         let index = namespace.index(device).unwrap();
         namespace.apply_all([link::set_up(device), addr::add(index, address.parse().unwrap())]).unwrap();
     }
+    b.settle(&["b1"]).unwrap();
+    c.settle(&["c0"]).unwrap();
     via(&a, "10.1.0.0/24", "10.0.0.2");
     via(&c, "10.0.0.0/24", "10.1.0.2");
     (a, b, c)
@@ -64,9 +68,9 @@ pub(crate) fn bridged() -> (Namespace, [Namespace; 3]) {
         ready(&node, &end, number);
         node
     });
-    // Reading the links back runs the kernel's link watch: the ports forward from here on.
-    for name in ["br0", "p1", "p2", "p3"] {
-        host.index(name).unwrap();
+    host.settle(&["br0", "p1", "p2", "p3"]).unwrap();
+    for (node, end) in nodes.iter().zip(["e1", "e2", "e3"]) {
+        node.settle(&[end]).unwrap();
     }
     (host, nodes)
 }
