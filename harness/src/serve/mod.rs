@@ -13,7 +13,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use tokio::task::JoinHandle;
 
-use crate::{Error, Namespace, Result, probe::endpoint::Endpoint, runtime::runtime};
+use crate::{Deadline, Error, Namespace, Result, probe::endpoint::Endpoint, runtime::runtime};
 
 mod dns;
 mod http;
@@ -65,7 +65,7 @@ impl Drop for Server {
         self.task.abort();
         // The next server may want the same port: it is free once this returns.
         let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = serving.recv_timeout(Duration::from_secs(1));
+        let _ = serving.recv_timeout(Deadline::after(Duration::from_secs(10)).left());
     }
 }
 
