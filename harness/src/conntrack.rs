@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
-    Error, Namespace, Result,
-    firewall::{NetfilterSocket, message},
-    ruleset::attribute::{Attributes, attribute},
+    Namespace, Result,
+    ruleset::{
+        attribute::{Attributes, attribute},
+        socket::{NetfilterSocket, REQUEST, body, message},
+    },
 };
 
 /// A flow that the kernel remembers.
@@ -27,8 +29,8 @@ const SUBSYSTEM: u16 = 1 << 8;
 impl Namespace {
     /// The flows that the kernel remembers. Equivalent to `conntrack -L`.
     pub fn flows(&self) -> Result<Vec<Flow>> {
-        let dumped = NetfilterSocket::open(self)?.dump("listing flows", SUBSYSTEM | 1)?;
-        Ok(dumped.into_iter().filter_map(|(family, flow)| read(family, &flow)).collect())
+        let dumped = NetfilterSocket::open(self)?.dump("listing flows", SUBSYSTEM | 1, 0, &[])?;
+        Ok(dumped.iter().filter_map(|part| read(part.family, &part.attributes)).collect())
     }
 
     /// Forgets the flows that `unwanted` picks. Equivalent to `conntrack -D`.
@@ -36,13 +38,11 @@ impl Namespace {
         let socket = NetfilterSocket::open(self)?;
         for flow in self.flows()?.iter().filter(|flow| unwanted(flow)) {
             const NESTED: u16 = 1 << 15;
-            let body = [vec![flow.family, 0, 0, 0], attribute(1 | NESTED, &flow.tuple)].concat();
-            socket.send("deleting a flow", &message(SUBSYSTEM | 2, 1 | 4, 1, &body))?;
-            for (_, error) in socket.refusals()? {
-                // It may have ended by itself.
-                if error.raw_os_error() != Some(libc::ENOENT) {
-                    return Err(Error::kernel("deleting a flow", self.name(), error));
-                }
+            let body = body(flow.family, &[attribute(1 | NESTED, &flow.tuple)]);
+            socket.send("deleting a flow", &message(SUBSYSTEM | 2, REQUEST, 1, &body))?;
+            // It may have ended by itself.
+            if let Some(refusal) = socket.refusals()?.iter().find(|refusal| refusal.errno != libc::ENOENT) {
+                return Err(socket.error("deleting a flow", refusal));
             }
         }
         Ok(())
@@ -66,3 +66,6 @@ fn ends(tuple: &Attributes) -> Option<((SocketAddr, SocketAddr), u8)> {
     let destination = SocketAddr::new(address(2, 4)?, port(3));
     Some(((source, destination), transport.bytes(1)?.first().copied()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,18 @@
 //! nf_tables rules, written as `nft` prints them, over netlink: the `nft` program is not needed.
 
-use std::{fmt, io};
-
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use std::{collections::BTreeSet, fmt, io};
 
 use crate::{
     Error, Namespace, Result,
     ruleset::{
         attribute::{Attributes, attribute, nest, number, string},
-        decode, encode, numbers,
+        chain, decode, encode,
+        lift::lift,
+        lower::lower,
+        parse,
+        set::{KernelSet, flags},
+        socket::{NetfilterSocket, REQUEST, body, message},
+        statement,
     },
 };
 
@@ -43,6 +47,8 @@ pub struct Table {
     pub family: Family,
     /// Its name.
     pub name: String,
+    /// Its sets and maps that have a name, a line each.
+    pub sets: Vec<String>,
     /// Its chains.
     pub chains: Vec<Chain>,
 }
@@ -63,8 +69,10 @@ pub struct Chain {
 pub struct Hook {
     /// `filter`, `nat`, `route`
     pub kind: String,
-    /// `prerouting`, `input`, `forward`, `output`, `postrouting`
+    /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`
     pub hook: String,
+    /// At `ingress`, the device.
+    pub device: Option<String>,
     /// Chains of the same hook run in the order of their priorities.
     pub priority: i32,
     /// What becomes of a packet that no rule decided on: true: it is dropped.
@@ -94,12 +102,12 @@ pub struct Firewall {
 pub struct Batch {
     namespace: Namespace,
     messages: Vec<(String, Vec<u8>)>,
+    /// How many nameless sets its rules have.
+    sets: u32,
 }
 
 const SUBSYSTEM: u16 = 10 << 8;
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const DUMP: u16 = 0x300;
+const REPLACE: u16 = 0x100;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 
@@ -114,33 +122,26 @@ impl Namespace {
 impl Firewall {
     /// Changes that are to happen at once.
     pub fn batch(&self) -> Batch {
-        Batch { namespace: self.namespace.clone(), messages: Vec::new() }
+        Batch { namespace: self.namespace.clone(), messages: Vec::new(), sets: 0 }
     }
 
-    /// Everything that there is. Equivalent to `nft list ruleset`, but for the elements of sets.
+    /// Everything that there is, whoever made it. Equivalent to `nft list ruleset`, but for counters and the like that
+    /// have names, and flowtables.
+    ///
+    /// Rules of the legacy `iptables` programs are not among it: the kernel keeps those apart.
     pub fn ruleset(&self) -> Result<Ruleset> {
+        const TRIES: usize = 16;
         let socket = NetfilterSocket::open(&self.namespace)?;
-        let mut ruleset = Ruleset::default();
-        for (family, table) in socket.dump("listing tables", SUBSYSTEM | 1)? {
-            let Some(family) = Family::of(family) else { continue };
-            ruleset.tables.push(Table { family, name: table.string(1).unwrap_or_default(), chains: Vec::new() });
-        }
-        for (family, chain) in socket.dump("listing chains", SUBSYSTEM | 4)? {
-            let name = chain.string(1).unwrap_or_default();
-            let table = ruleset.tables.iter_mut().find(|table| table.family as u8 == family && table.name == name);
-            if let Some(table) = table {
-                table.chains.push(read_chain(&chain));
+        for _ in 0..TRIES {
+            // Somebody may change the rules between two lists: the kernel numbers the changes.
+            let mut generations = BTreeSet::new();
+            let ruleset = read(&socket, &mut generations)?;
+            if generations.len() <= 1 {
+                return Ok(ruleset);
             }
         }
-        for (family, rule) in socket.dump("listing rules", SUBSYSTEM | 7)? {
-            let (table, chain) = (rule.string(1).unwrap_or_default(), rule.string(2).unwrap_or_default());
-            let table = ruleset.tables.iter_mut().find(|known| known.family as u8 == family && known.name == table);
-            let chain = table.and_then(|table| table.chains.iter_mut().find(|known| known.name == chain));
-            if let Some(chain) = chain {
-                chain.rules.push(read_rule(&rule));
-            }
-        }
-        Ok(ruleset)
+        let busy = io::Error::from_raw_os_error(libc::EBUSY);
+        Err(Error::kernel("listing rules that keep changing", self.namespace.name(), busy))
     }
 
     /// Takes everything away. Equivalent to `nft flush ruleset`.
@@ -148,6 +149,31 @@ impl Firewall {
         let mut batch = self.batch();
         batch.push("flushing the ruleset", SUBSYSTEM | 2, 0, 0, vec![]);
         batch.commit()
+    }
+
+    /// Puts others in the place of the rules that `edit` has a text for, all at once. Tells how many.
+    ///
+    /// ```no_run
+    /// # let host = netproof::Namespace::new("host")?;
+    /// host.firewall().edit_rules(|_, _, rule| {
+    ///     rule.text.contains("dnat").then(|| rule.to_string().replace("10.20.30.41", "10.20.20.41"))
+    /// })?;
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
+    pub fn edit_rules(&self, edit: impl Fn(&Table, &Chain, &Rule) -> Option<String>) -> Result<usize> {
+        let (mut batch, mut edited) = (self.batch(), 0);
+        let ruleset = self.ruleset()?;
+        let chains = ruleset.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table, chain)));
+        for (table, chain) in chains {
+            for rule in &chain.rules {
+                if let Some(text) = edit(table, chain, rule) {
+                    batch.replace_rule(table.family, &table.name, &chain.name, rule.handle, &text)?;
+                    edited += 1;
+                }
+            }
+        }
+        batch.commit()?;
+        Ok(edited)
     }
 
     /// Takes away the rules that `unwanted` picks.
@@ -163,6 +189,48 @@ impl Firewall {
         }
         batch.commit()
     }
+}
+
+fn read(socket: &NetfilterSocket, generations: &mut BTreeSet<u16>) -> Result<Ruleset> {
+    let mut dump = |doing: &str, kind: u16| -> Result<Vec<(Family, Attributes)>> {
+        let parts = socket.dump(doing, SUBSYSTEM | kind, 0, &[])?;
+        generations.extend(parts.iter().map(|part| part.generation));
+        Ok(parts.into_iter().filter_map(|part| Some((Family::of(part.family)?, part.attributes))).collect())
+    };
+    let tables = dump("listing tables", 1)?;
+    let (chains, rules) = (dump("listing chains", 4)?, dump("listing rules", 7)?);
+    let sets = read_sets(socket, generations)?;
+    let mut ruleset = Ruleset::default();
+    for (family, table) in tables {
+        ruleset.tables.push(Table {
+            family,
+            name: table.string(1).unwrap_or_default(),
+            sets: Vec::new(),
+            chains: Vec::new(),
+        });
+    }
+    for (family, chain) in chains {
+        let name = chain.string(1).unwrap_or_default();
+        if let Some(table) = ruleset.tables.iter_mut().find(|table| table.family == family && table.name == name) {
+            table.chains.push(read_chain(family, &chain));
+        }
+    }
+    for (family, table, set) in sets.iter().filter(|(_, _, set)| set.flags & flags::ANONYMOUS == 0) {
+        let mut tables = ruleset.tables.iter_mut();
+        if let Some(table) = tables.find(|known| known.family as u8 == *family && known.name == *table) {
+            table.sets.push(set.print());
+        }
+    }
+    for (family, rule) in rules {
+        let (table, chain) = (rule.string(1).unwrap_or_default(), rule.string(2).unwrap_or_default());
+        let own = sets.iter().filter(|(of, name, _)| *of == family as u8 && *name == table);
+        let own: Vec<KernelSet> = own.map(|(_, _, set)| set.clone()).collect();
+        let table = ruleset.tables.iter_mut().find(|known| known.family == family && known.name == table);
+        if let Some(chain) = table.and_then(|table| table.chains.iter_mut().find(|known| known.name == chain)) {
+            chain.rules.push(read_rule(family, &rule, &own));
+        }
+    }
+    Ok(ruleset)
 }
 
 impl Batch {
@@ -181,11 +249,11 @@ impl Batch {
     pub fn add_chain(&mut self, family: Family, table: &str, chain: &str, text: &str) -> Result<()> {
         let doing = format!("adding chain {family} {table} {chain}");
         let mut parts = vec![string(1, table), string(3, chain)];
-        if !text.trim().is_empty() {
-            let hook =
-                parse_hook(family, text).ok_or_else(|| Error::Usage(format!("{doing}: `{text}` is not understood")))?;
-            let place = numbers::HOOKS.iter().position(|known| *known == hook.hook).unwrap_or(0) as u32;
-            parts.push(nest(4, [number(1, place), number(2, hook.priority as u32)]));
+        let hook = chain::parse(family, text).map_err(|why| Error::Usage(format!("{doing}: `{text}`: {why}")))?;
+        if let Some(hook) = hook {
+            let place = chain::number_of(family, &hook.hook).unwrap_or_default();
+            let device = hook.device.as_ref().map(|device| string(3, device));
+            parts.push(nest(4, [number(1, place), number(2, hook.priority as u32)].into_iter().chain(device)));
             parts.push(number(5, u32::from(!hook.drops)));
             parts.push(string(7, &hook.kind));
         }
@@ -201,12 +269,24 @@ impl Batch {
 
     /// Adds a rule at the end of a chain. Equivalent to `nft add rule`.
     pub fn add_rule(&mut self, family: Family, table: &str, chain: &str, text: &str) -> Result<()> {
-        self.rule(family, table, chain, text, CREATE | APPEND)
+        self.rule(family, table, chain, text, CREATE | APPEND, None)
     }
 
     /// Adds a rule at the head of a chain. Equivalent to `nft insert rule`.
     pub fn insert_rule(&mut self, family: Family, table: &str, chain: &str, text: &str) -> Result<()> {
-        self.rule(family, table, chain, text, CREATE)
+        self.rule(family, table, chain, text, CREATE, None)
+    }
+
+    /// Puts another rule in the place of one. Equivalent to `nft replace rule ... handle HANDLE`.
+    pub fn replace_rule(&mut self, family: Family, table: &str, chain: &str, handle: u64, text: &str) -> Result<()> {
+        self.rule(family, table, chain, text, REPLACE, Some(handle))
+    }
+
+    /// Changes what becomes of packets that no rule of a base chain decided on. Equivalent to `iptables --policy`.
+    pub fn set_policy(&mut self, family: Family, table: &str, chain: &str, drops: bool) {
+        let doing = format!("changing the policy of chain {family} {table} {chain}");
+        let parts = vec![string(1, table), string(3, chain), number(5, u32::from(!drops))];
+        self.push(doing, SUBSYSTEM | 3, 0, family as u8, parts);
     }
 
     /// Takes a rule away. Equivalent to `nft delete rule ... handle HANDLE`.
@@ -230,166 +310,96 @@ impl Batch {
         }
         bytes.extend(edge(0x11, 1 + self.messages.len() as u32));
         socket.send("changing the ruleset", &bytes)?;
-        if let Some((sequence, error)) = socket.refusals()?.into_iter().next() {
-            let doing = self
-                .messages
-                .get((sequence as usize).wrapping_sub(1))
-                .map_or("changing the ruleset", |(doing, _)| doing);
-            return Err(Error::kernel(doing, self.namespace.name(), error));
+        // Nothing is acknowledged, for thousands of acknowledgements find no room; refusals come unasked.
+        if let Some(refusal) = socket.refusals()?.first() {
+            let of = self.messages.get((refusal.sequence as usize).wrapping_sub(1));
+            return Err(socket.error(of.map_or("changing the ruleset", |(doing, _)| doing), refusal));
         }
         Ok(())
     }
 
-    fn rule(&mut self, family: Family, table: &str, chain: &str, text: &str, flags: u16) -> Result<()> {
-        let doing = format!("adding rule `{text}` to chain {family} {table} {chain}");
-        let encoded = encode::rule(family, text).map_err(|why| Error::Usage(format!("{doing}: {why}")))?;
-        let mut parts = vec![string(1, table), string(2, chain), nest(4, encoded.expressions)];
-        if let Some(comment) = encoded.comment {
-            // libnftnl's form: NFTNL_UDATA_RULE_COMMENT, length, text with its closing zero.
-            let text = [comment.as_bytes(), &[0]].concat();
-            parts.push(attribute(7, &[&[0, text.len() as u8][..], &text].concat()));
+    fn rule(
+        &mut self,
+        family: Family,
+        table: &str,
+        chain: &str,
+        text: &str,
+        flags: u16,
+        handle: Option<u64>,
+    ) -> Result<()> {
+        let doing = match handle {
+            Some(handle) => format!("replacing rule {handle} of chain {family} {table} {chain} by `{text}`"),
+            None => format!("adding rule `{text}` to chain {family} {table} {chain}"),
+        };
+        let wrong = |why: String| Error::Usage(format!("{doing}: {why}"));
+        let rule = parse::rule(text).map_err(wrong)?;
+        let lowered = lower(family, &rule.statements, &mut self.sets).map_err(wrong)?;
+        let expressions = encode::exprs(&lowered.exprs).ok_or_else(|| wrong("it has no form here".into()))?;
+        for set in &lowered.sets {
+            self.push(format!("{doing}: its set"), SUBSYSTEM | 9, CREATE, family as u8, encode::set(table, set));
+            let elements = encode::elements(table, set);
+            self.push(format!("{doing}: its set's elements"), SUBSYSTEM | 12, CREATE, family as u8, elements);
         }
+        let mut parts = vec![string(1, table), string(2, chain)];
+        parts.extend(handle.map(|handle| attribute(3, &handle.to_be_bytes())));
+        parts.push(nest(4, expressions));
+        parts.extend(rule.comment.map(|comment| attribute(7, &encode::comment(&comment))));
         self.push(doing, SUBSYSTEM | 6, flags, family as u8, parts);
         Ok(())
     }
 
     fn push(&mut self, doing: impl Into<String>, kind: u16, flags: u16, family: u8, parts: Vec<Vec<u8>>) {
         let sequence = 1 + self.messages.len() as u32;
-        let body = [vec![family, 0, 0, 0], parts.concat()].concat();
-        self.messages.push((doing.into(), message(kind, REQUEST | ACK | flags, sequence, &body)));
+        self.messages.push((doing.into(), message(kind, REQUEST | flags, sequence, &body(family, &parts))));
     }
 }
 
-/// `nlmsghdr`, then the body.
-pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
-    let length = 16 + body.len() as u32;
-    let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend(sequence.to_ne_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend(body);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
+type OwnedSet = (u8, String, KernelSet);
 
-/// A socket to the namespace's netfilter.
-pub(crate) struct NetfilterSocket {
-    namespace: Namespace,
-    socket: Socket,
-}
-
-impl NetfilterSocket {
-    pub fn open(namespace: &Namespace) -> Result<Self> {
-        let opened = namespace.run(|| -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_NETFILTER)?;
-            socket.bind(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        })?;
-        let socket = opened.map_err(|error| Error::kernel("opening a netfilter socket", namespace.name(), error))?;
-        Ok(Self { namespace: namespace.clone(), socket })
-    }
-
-    pub fn send(&self, doing: &str, bytes: &[u8]) -> Result<()> {
-        let sent = self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0);
-        sent.map(|_| ()).map_err(|error| Error::kernel(doing, self.namespace.name(), error))
-    }
-
-    /// What was refused of what was sent. The kernel has answered by the time that sending returns.
-    pub fn refusals(&self) -> Result<Vec<(u32, io::Error)>> {
-        let mut refused = Vec::new();
-        loop {
-            match self.socket.recv_from_full_nonblocking() {
-                Ok(bytes) => refused.extend(messages(&bytes).filter_map(|(kind, sequence, body)| {
-                    let errno = error_number(kind, body)?;
-                    (errno != 0).then(|| (sequence, io::Error::from_raw_os_error(errno)))
-                })),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(refused),
-                Err(error) => return Err(Error::kernel("reading netfilter's answer", self.namespace.name(), error)),
+/// Every set, with its elements.
+fn read_sets(socket: &NetfilterSocket, generations: &mut BTreeSet<u16>) -> Result<Vec<OwnedSet>> {
+    let mut sets = Vec::new();
+    for found in socket.dump("listing sets", SUBSYSTEM | 10, 0, &[])? {
+        generations.insert(found.generation);
+        let (Some(table), Some(mut set)) = (found.attributes.string(1), decode::set(&found.attributes)) else {
+            continue;
+        };
+        let of_set = [string(1, &table), string(2, &set.name)];
+        match socket.dump("listing a set's elements", SUBSYSTEM | 13, found.family, &of_set) {
+            Ok(parts) => {
+                generations.extend(parts.iter().map(|part| part.generation));
+                set.elements = parts.iter().flat_map(|part| decode::elements(&part.attributes)).collect();
             }
-        }
-    }
-
-    /// Everything of a kind: its family, and its attributes.
-    pub fn dump(&self, doing: &str, kind: u16) -> Result<Vec<(u8, Attributes)>> {
-        const DONE: u16 = 3;
-        self.send(doing, &message(kind, REQUEST | DUMP, 1, &[0; 4]))?;
-        let failed = |error| Error::kernel(doing, self.namespace.name(), error);
-        let mut found = Vec::new();
-        loop {
-            let (bytes, _) = self.socket.recv_from_full().map_err(failed)?;
-            for (kind, _, body) in messages(&bytes) {
-                match error_number(kind, body) {
-                    Some(0) => return Ok(found),
-                    Some(errno) => return Err(failed(io::Error::from_raw_os_error(errno))),
-                    None if kind == DONE => return Ok(found),
-                    None => found.push((body[0], Attributes::of(&body[4..]))),
-                }
+            // It has gone since it was listed, and another look will be taken.
+            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+                generations.insert(found.generation.wrapping_add(1));
             }
+            Err(error) => return Err(error),
         }
+        sets.push((found.family, table, set));
     }
+    Ok(sets)
 }
 
-trait NonBlocking {
-    fn recv_from_full_nonblocking(&self) -> io::Result<Vec<u8>>;
-}
-
-impl NonBlocking for Socket {
-    fn recv_from_full_nonblocking(&self) -> io::Result<Vec<u8>> {
-        let mut buffer = Vec::with_capacity(1 << 16);
-        self.recv(&mut buffer, libc::MSG_DONTWAIT)?;
-        Ok(buffer)
-    }
-}
-
-/// The messages of a datagram: kind, sequence, body.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let word = |place: usize| rest.get(place..place + 4)?.try_into().ok().map(u32::from_ne_bytes);
-        let (length, sequence) = (word(0)? as usize, word(8)?);
-        let kind = u16::from_ne_bytes([*rest.get(4)?, *rest.get(5)?]);
-        let body = rest.get(16..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, sequence, body))
-    })
-}
-
-/// The error number of an `NLMSG_ERROR`; 0 is an acknowledgement.
-fn error_number(kind: u16, body: &[u8]) -> Option<i32> {
-    const ERROR: u16 = 2;
-    (kind == ERROR).then(|| body.get(..4)?.try_into().ok().map(|bytes| -i32::from_ne_bytes(bytes)))?
-}
-
-fn read_chain(chain: &Attributes) -> Chain {
-    let hook = chain.nested(4);
-    let hook = hook.number(1).map(|place| Hook {
+fn read_chain(family: Family, chain: &Attributes) -> Chain {
+    let place = chain.nested(4);
+    let hook = place.number(1).map(|number| Hook {
         kind: chain.string(7).unwrap_or_else(|| "filter".into()),
-        hook: numbers::HOOKS.get(place as usize).unwrap_or(&"?").to_string(),
-        priority: hook.number(2).unwrap_or(0) as i32,
+        hook: chain::name_of(family, number).to_owned(),
+        device: place.string(3),
+        priority: place.number(2).unwrap_or(0) as i32,
         drops: chain.number(5) == Some(0),
     });
     Chain { name: chain.string(3).unwrap_or_default(), hook, rules: Vec::new() }
 }
 
-fn read_rule(rule: &Attributes) -> Rule {
-    let comment = rule.bytes(7).filter(|data| data.first() == Some(&0)).and_then(|data| {
-        let length = usize::from(*data.get(1)?);
-        let text = data.get(2..2 + length)?;
-        Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned())
-    });
-    Rule { handle: rule.long(3).unwrap_or(0), text: decode::rule(&rule.nested(4)), comment }
-}
-
-fn parse_hook(family: Family, text: &str) -> Option<Hook> {
-    let words: Vec<&str> = text.split([' ', ';']).filter(|word| !word.is_empty()).collect();
-    let after =
-        |word: &str| words.iter().position(|known| *known == word).and_then(|place| words.get(place + 1)).copied();
-    let named = if family == Family::Bridge { numbers::BRIDGE_PRIORITIES } else { numbers::PRIORITIES };
-    let priority = after("priority")?;
-    let priority = numbers::of(named, priority).or_else(|| priority.parse().ok())?;
-    let hook = after("hook").filter(|hook| numbers::HOOKS.contains(hook))?;
-    Some(Hook { kind: after("type")?.into(), hook: hook.into(), priority, drops: after("policy") == Some("drop") })
+fn read_rule(family: Family, rule: &Attributes, sets: &[KernelSet]) -> Rule {
+    let statements = lift(family, &decode::exprs(&rule.nested(4)), sets);
+    Rule {
+        handle: rule.long(3).unwrap_or(0),
+        text: statement::print(&statements),
+        comment: rule.bytes(7).and_then(decode::comment),
+    }
 }
 
 impl Family {
@@ -409,8 +419,12 @@ impl fmt::Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for table in &self.tables {
             writeln!(f, "table {} {} {{", table.family, table.name)?;
-            for chain in &table.chains {
-                writeln!(f, "\tchain {} {{", chain.name)?;
+            for set in &table.sets {
+                writeln!(f, "\t{set}\n")?;
+            }
+            for (place, chain) in table.chains.iter().enumerate() {
+                let apart = if place > 0 { "\n" } else { "" };
+                writeln!(f, "{apart}\tchain {} {{", chain.name)?;
                 if let Some(hook) = &chain.hook {
                     writeln!(f, "\t\t{}", hook.show(table.family))?;
                 }
@@ -429,10 +443,10 @@ impl Hook {
     /// As `nft` prints it in a chain of this family.
     #[must_use]
     pub fn show(&self, family: Family) -> String {
-        let named = if family == Family::Bridge { numbers::BRIDGE_PRIORITIES } else { numbers::PRIORITIES };
-        let priority = numbers::word(named, self.priority).map_or_else(|| self.priority.to_string(), ToOwned::to_owned);
+        let device = self.device.as_ref().map(|device| format!(" device \"{device}\"")).unwrap_or_default();
+        let priority = chain::print_priority(family, self.priority);
         let policy = if self.drops { "drop" } else { "accept" };
-        format!("type {} hook {} priority {priority}; policy {policy};", self.kind, self.hook)
+        format!("type {} hook {}{device} priority {priority}; policy {policy};", self.kind, self.hook)
     }
 }
 
@@ -447,73 +461,4 @@ impl fmt::Display for Rule {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    /// What is written comes back from the kernel as it was written.
-    #[rstest]
-    #[case(Family::Inet, "ip saddr 10.20.0.0/16 oifname \"eth0\" masquerade")]
-    #[case(Family::Inet, "ip6 saddr fd00:20::/64 oifname != \"br0\" masquerade")]
-    #[case(Family::Inet, "fib daddr type local tcp dport 8080 dnat ip to 10.20.30.41:80")]
-    #[case(Family::Inet, "fib daddr type local udp dport 5300 dnat ip6 to [fd00:20::41]:53")]
-    #[case(Family::Ip, "ip daddr 127.0.0.1 tcp dport 8080 dnat ip to 10.20.30.41:80 comment \"np: 1\"")]
-    fn nat_rules_come_back(#[case] family: Family, #[case] text: &str) {
-        let hook = if text.contains("dnat") { "prerouting priority dstnat" } else { "postrouting priority srcnat" };
-        comes_back(family, &format!("type nat hook {hook}; policy accept;"), text);
-    }
-
-    /// Likewise for filters.
-    #[rstest]
-    #[case(Family::Inet, "ct state established,related accept")]
-    #[case(Family::Inet, "iifname \"eth0\" ip daddr 10.20.0.0/16 ct status dnat accept")]
-    #[case(Family::Inet, "iifname \"veth*\" oifname \"br0\" drop")]
-    #[case(Family::Inet, "meta mark 0x00000007 reject")]
-    #[case(Family::Inet, "meta l4proto udp meta mark set 0x00000001")]
-    #[case(Family::Inet, "icmpv6 type nd-router-advert iifname \"br0\" drop")]
-    #[case(Family::Inet, "meta pkttype other return comment \"why not\"")]
-    #[case(Family::Ip6, "ip6 daddr != fd00::1 tcp sport 80 drop")]
-    #[case(Family::Bridge, "iifname \"veth1-0\" ether saddr != 02:00:00:00:00:01 drop")]
-    #[case(Family::Bridge, "iifname \"veth1-0\" arp saddr ip != 10.20.30.41 drop")]
-    #[case(Family::Bridge, "iifname \"veth1-0\" ip saddr != 10.20.30.41 drop")]
-    fn filter_rules_come_back(#[case] family: Family, #[case] text: &str) {
-        comes_back(family, "type filter hook forward priority filter; policy drop;", text);
-    }
-
-    fn comes_back(family: Family, hook: &str, text: &str) {
-        let namespace = Namespace::new("host").unwrap();
-        let mut batch = namespace.firewall().batch();
-        batch.add_table(family, "np");
-        batch.add_chain(family, "np", "chain", hook).unwrap();
-        batch.add_rule(family, "np", "chain", text).unwrap();
-        batch.commit().unwrap();
-        let listed = namespace.firewall().ruleset().unwrap();
-        let expected = format!("table {family} np {{\n\tchain chain {{\n\t\t{hook}\n\t\t{text}\n\t}}\n}}\n");
-        assert_eq!(listed.to_string(), expected);
-        namespace.firewall().delete_rules(|_, _, rule| rule.text.len() > 3).unwrap();
-        assert!(namespace.firewall().ruleset().unwrap().tables[0].chains[0].rules.is_empty());
-        namespace.firewall().flush().unwrap();
-        assert_eq!(namespace.firewall().ruleset().unwrap(), Ruleset::default());
-    }
-
-    /// A batch happens as a whole or not at all, and its error names the rule.
-    #[test]
-    fn all_or_nothing() {
-        let namespace = Namespace::new("host").unwrap();
-        let mut batch = namespace.firewall().batch();
-        batch.add_table(Family::Inet, "np");
-        batch.add_rule(Family::Inet, "np", "nowhere", "accept").unwrap();
-        let error = batch.commit().unwrap_err().to_string();
-        assert!(error.starts_with("adding rule `accept` to chain inet np nowhere in namespace host: "), "{error}");
-        assert!(namespace.firewall().ruleset().unwrap().tables.is_empty());
-    }
-
-    /// What cannot be written is told at once.
-    #[test]
-    fn a_word_that_is_not_understood_is_named() {
-        let mut batch = Namespace::new("host").unwrap().firewall().batch();
-        let error = batch.add_rule(Family::Inet, "np", "chain", "ip saddr nonsense drop").unwrap_err().to_string();
-        assert!(error.ends_with("`nonsense` in `ip saddr nonsense drop` is not understood"), "{error}");
-    }
-}
+mod tests;

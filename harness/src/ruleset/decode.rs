@@ -1,270 +1,147 @@
-//! Expressions to nft text. What is not known is shown as a remark, never left out.
-
-use std::net::{IpAddr, SocketAddr};
+//! From netlink attributes to instructions and sets. The numbers are those of `linux/netfilter/nf_tables.h`.
 
 use super::{
     attribute::Attributes,
-    numbers::{self, FIELDS, Needs},
+    encode::USERDATA_COMMENT,
+    expr::{Expr, Load, NatKind, Op, Verdict},
+    set::{KernelElement, KernelSet},
 };
-use crate::Mac;
 
-/// A rule's text, without its comment.
-pub(crate) fn rule(expressions: &Attributes) -> String {
-    let mut decoder = Decoder::default();
-    for expression in expressions.all(1) {
-        let expression = Attributes::of(expression);
-        decoder.expression(&expression.string(1).unwrap_or_default(), &expression.nested(2));
-    }
-    decoder.words.join(" ")
+/// A rule's instructions. One that cannot be read is kept by its name.
+pub(crate) fn exprs(list: &Attributes) -> Vec<Expr> {
+    list.all(1)
+        .map(|element| {
+            let element = Attributes::of(element);
+            let name = element.string(1).unwrap_or_else(|| "?".into());
+            expr(&name, &element.nested(2)).unwrap_or(Expr::Other { name })
+        })
+        .collect()
 }
 
-#[derive(Default)]
-struct Decoder {
-    words: Vec<String>,
-    /// What a register was loaded with.
-    registers: Vec<(u32, Loaded)>,
+/// The comment in a rule's user data.
+pub(crate) fn comment(userdata: &[u8]) -> Option<String> {
+    let mut rest = userdata;
+    while let [kind, length, data @ ..] = rest {
+        let length = usize::from(*length);
+        let text = data.get(..length)?;
+        if *kind == USERDATA_COMMENT {
+            return Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned());
+        }
+        rest = &data[length..];
+    }
+    None
 }
 
-#[derive(Clone)]
-enum Loaded {
-    /// A named thing, and a mask over it.
-    Key(String, Option<Vec<u8>>),
-    /// A constant.
-    Value(Vec<u8>),
+/// A set, its elements aside.
+pub(crate) fn set(set: &Attributes) -> Option<KernelSet> {
+    Some(KernelSet {
+        name: set.string(2)?,
+        flags: set.number(3).unwrap_or_default(),
+        key_type: set.number(4).unwrap_or_default(),
+        key_len: set.number(5)?,
+        ..KernelSet::default()
+    })
 }
 
-impl Decoder {
-    fn expression(&mut self, name: &str, data: &Attributes) {
-        match name {
-            "meta" if data.number(3).is_some() => self.set_mark(data),
-            "meta" => {
-                let key = data.number(2).and_then(|key| numbers::word(numbers::META, key)).unwrap_or("?");
-                let bare = matches!(key, "iifname" | "oifname" | "ibrname" | "obrname");
-                self.load(data.number(1), if bare { key.into() } else { format!("meta {key}") });
-            }
-            "payload" => self.load(data.number(1), self.payload(data)),
-            "ct" => {
-                let key = match data.number(2) {
-                    Some(0) => "ct state",
-                    Some(2) => "ct status",
-                    _ => "ct ?",
-                };
-                self.load(data.number(1), key.into());
-            }
-            "fib" => {
-                let of = if data.number(3) == Some(1) { "saddr" } else { "daddr" };
-                self.load(data.number(1), format!("fib {of} type"));
-            }
-            "bitwise" => self.mask(data),
-            "cmp" => self.compare(data),
-            "immediate" => self.immediate(data),
-            "counter" => {
-                let (bytes, packets) = (data.long(1).unwrap_or(0), data.long(2).unwrap_or(0));
-                self.words.push(format!("counter packets {packets} bytes {bytes}"));
-            }
-            "masq" => self.words.push("masquerade".into()),
-            "nat" => self.nat(data),
-            "reject" => self.words.push("reject".into()),
-            "lookup" => self.lookup(data),
-            "match" | "target" => self.words.push(format!("# xt {}", data.string(1).unwrap_or_default())),
-            other => self.words.push(format!("# expr {other}")),
-        }
-    }
-
-    /// The field that is loaded; ports are those of the protocol that was made sure of before.
-    fn payload(&self, data: &Attributes) -> String {
-        let text = payload(data);
-        let is_udp = self.words.iter().any(|word| word == "meta l4proto udp" || word.starts_with("udp "));
-        match text.strip_prefix("tcp ") {
-            Some(field) if is_udp => format!("udp {field}"),
-            _ => text,
-        }
-    }
-
-    fn load(&mut self, register: Option<u32>, key: String) {
-        self.registers.push((register.unwrap_or(0), Loaded::Key(key, None)));
-    }
-
-    fn loaded(&self, register: Option<u32>) -> Option<Loaded> {
-        let found = self.registers.iter().rev().find(|(known, _)| Some(*known) == register);
-        found.map(|(_, loaded)| loaded.clone())
-    }
-
-    fn mask(&mut self, data: &Attributes) {
-        let mask = data.nested(4).bytes(1).map(ToOwned::to_owned);
-        if let Some(Loaded::Key(key, _)) = self.loaded(data.number(1)) {
-            self.registers.push((data.number(2).unwrap_or(0), Loaded::Key(key, mask)));
-        }
-    }
-
-    fn compare(&mut self, data: &Attributes) {
-        let Some(Loaded::Key(key, mask)) = self.loaded(data.number(1)) else {
-            self.words.push("# expr cmp".into());
-            return;
-        };
-        let nested = data.nested(3);
-        let value = nested.bytes(1).unwrap_or_default();
-        let mut differs = data.number(2) == Some(1);
-        let shown = match &mask {
-            Some(mask) if key.starts_with("ct ") => {
-                // Any of the bits: what is left is compared with zero.
-                differs = !differs;
-                bits(&key, mask)
-            }
-            Some(mask) => format!("{}/{}", show(&key, value), mask.iter().map(|byte| byte.count_ones()).sum::<u32>()),
-            None => show(&key, value),
-        };
-        let sign = if differs { "!= " } else { "" };
-        self.drop_implied(&key);
-        self.words.push(format!("{key} {sign}{shown}"));
-    }
-
-    /// Leaves out, as `nft` does, what the field itself implies.
-    fn drop_implied(&mut self, key: &str) {
-        let Some(needs) = FIELDS.iter().find(|field| field.text == key).and_then(|field| field.needs) else { return };
-        let implied = match needs {
-            Needs::Version(version) => vec![
-                format!("meta nfproto {}", numbers::word(numbers::VERSIONS, version).unwrap_or("?")),
-                format!("meta protocol {}", if version == 2 { "ip" } else { "ip6" }),
-            ],
-            Needs::Protocol(protocol) => {
-                vec![format!("meta l4proto {}", numbers::word(numbers::PROTOCOLS, protocol).unwrap_or("?"))]
-            }
-            Needs::Ethertype(_) => vec!["meta protocol arp".into()],
-        };
-        if self.words.last().is_some_and(|last| implied.contains(last)) {
-            self.words.pop();
-        }
-    }
-
-    fn immediate(&mut self, data: &Attributes) {
-        let content = data.nested(2);
-        if let Some(value) = content.bytes(1) {
-            self.registers.push((data.number(1).unwrap_or(0), Loaded::Value(value.to_owned())));
-            return;
-        }
-        let verdict = content.nested(2);
-        let chain = verdict.string(2).unwrap_or_default();
-        self.words.push(match verdict.number(1).map(|code| code as i32) {
-            Some(0) => "drop".into(),
-            Some(1) => "accept".into(),
-            Some(-1) => "continue".into(),
-            Some(-3) => format!("jump {chain}"),
-            Some(-4) => format!("goto {chain}"),
-            Some(-5) => "return".into(),
-            other => format!("# verdict {other:?}"),
-        });
-    }
-
-    fn set_mark(&mut self, data: &Attributes) {
-        let value = match self.loaded(data.number(3)) {
-            Some(Loaded::Value(value)) => show("meta mark", &value),
-            _ => "?".into(),
-        };
-        self.words.push(format!("meta mark set {value}"));
-    }
-
-    fn nat(&mut self, data: &Attributes) {
-        let value = |register| match self.loaded(data.number(register)) {
-            Some(Loaded::Value(value)) => Some(value),
-            _ => None,
-        };
-        let address = value(3).and_then(|bytes| ip(&bytes));
-        let port = value(5).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes);
-        let what = if data.number(1) == Some(1) { "dnat" } else { "snat" };
-        let family = if data.number(2) == Some(10) { "ip6" } else { "ip" };
-        let to = match (address, port) {
-            (Some(address), Some(port)) => SocketAddr::new(address, port).to_string(),
-            (Some(address), None) => address.to_string(),
-            _ => "?".into(),
-        };
-        let implied = format!("meta nfproto {}", if family == "ip" { "ipv4" } else { "ipv6" });
-        if self.words.last() == Some(&implied) {
-            self.words.pop();
-        }
-        self.words.push(format!("{what} {family} to {to}"));
-    }
-
-    fn lookup(&mut self, data: &Attributes) {
-        let key = match self.loaded(data.number(2)) {
-            Some(Loaded::Key(key, _)) => key,
-            _ => "?".into(),
-        };
-        let sign = if data.number(5) == Some(1) { "!= " } else { "" };
-        self.drop_implied(&key);
-        self.words.push(format!("{key} {sign}@{}", data.string(1).unwrap_or_default()));
-    }
+/// The elements in a message about them.
+pub(crate) fn elements(message: &Attributes) -> Vec<KernelElement> {
+    let list = message.nested(3);
+    list.all(1).filter_map(|found| element(&Attributes::of(found))).collect()
 }
 
-fn payload(data: &Attributes) -> String {
-    let (base, offset, length) = (data.number(2), data.number(3), data.number(4));
-    let at = |field: &&numbers::Field| {
-        Some(field.base) == base && Some(field.offset) == offset && Some(field.length) == length
-    };
-    match FIELDS.iter().find(at) {
-        Some(field) => field.text.into(),
-        // `nft` loads no more of an address than the prefix has.
-        None => match (base, offset, length) {
-            (Some(1), Some(12), Some(1..4)) => "ip saddr".into(),
-            (Some(1), Some(16), Some(1..4)) => "ip daddr".into(),
-            (Some(1), Some(8), Some(1..16)) => "ip6 saddr".into(),
-            (Some(1), Some(24), Some(1..16)) => "ip6 daddr".into(),
-            _ => format!("@{}", [base, offset, length].map(|part| part.unwrap_or(0).to_string()).join(",")),
+fn element(element: &Attributes) -> Option<KernelElement> {
+    Some(KernelElement {
+        key: value(element, 1)?,
+        key_end: value(element, 10),
+        is_end: element.number(3).unwrap_or_default() & 1 != 0,
+        verdict: verdict(&element.nested(2)),
+    })
+}
+
+fn value(parts: &Attributes, kind: u16) -> Option<Vec<u8>> {
+    parts.nested(kind).bytes(1).map(ToOwned::to_owned)
+}
+
+fn verdict(data: &Attributes) -> Option<Verdict> {
+    let verdict = data.nested(2);
+    Verdict::from_code(verdict.number(1)? as i32, verdict.string(2))
+}
+
+fn expr(name: &str, parts: &Attributes) -> Option<Expr> {
+    let registers = |kinds: [u16; 2]| kinds.map(|kind| parts.number(kind));
+    Some(match name {
+        "meta" => match parts.number(3) {
+            Some(from) => Expr::SetMeta { key: parts.number(2)?, from },
+            None => Expr::Load { load: Load::Meta(parts.number(2)?), to: parts.number(1)? },
         },
-    }
-}
-
-/// A value in the words that go with its key.
-fn show(key: &str, value: &[u8]) -> String {
-    let byte = value.first().copied().unwrap_or(0);
-    let word = match key {
-        "meta l4proto" => numbers::word(numbers::PROTOCOLS, byte).map(ToOwned::to_owned),
-        "meta nfproto" => numbers::word(numbers::VERSIONS, byte).map(ToOwned::to_owned),
-        "meta pkttype" => numbers::word(numbers::PACKET_TYPES, byte).map(ToOwned::to_owned),
-        "icmpv6 type" => numbers::word(numbers::ICMPV6, byte).map(ToOwned::to_owned),
-        "ether type" | "meta protocol" => {
-            short(value).and_then(|number| numbers::word(numbers::ETHERTYPES, number)).map(ToOwned::to_owned)
+        "ct" => match parts.number(4) {
+            Some(from) => Expr::SetCt { key: parts.number(2)?, from },
+            None => {
+                let direction = parts.bytes(3).and_then(|bytes| bytes.first().copied());
+                Expr::Load { load: Load::Ct(parts.number(2)?, direction), to: parts.number(1)? }
+            }
+        },
+        "payload" => {
+            let load = Load::Payload { base: parts.number(2)?, offset: parts.number(3)?, len: parts.number(4)? };
+            // Without a destination it writes to the packet, which has no words here.
+            Expr::Load { load, to: parts.number(1)? }
         }
-        "iifname" | "oifname" | "ibrname" | "obrname" => {
-            let end = value.iter().position(|byte| *byte == 0);
-            let star = if end.is_none() && value.len() < 16 { "*" } else { "" };
-            Some(format!("\"{}{star}\"", String::from_utf8_lossy(&value[..end.unwrap_or(value.len())])))
+        "fib" => {
+            Expr::Load { load: Load::Fib { flags: parts.number(3)?, result: parts.number(2)? }, to: parts.number(1)? }
         }
-        "meta mark" => value.try_into().ok().map(|bytes| format!("{:#010x}", u32::from_ne_bytes(bytes))),
-        "fib saddr type" | "fib daddr type" => {
-            let number = value.try_into().ok().map(u32::from_ne_bytes);
-            number.and_then(|number| numbers::word(numbers::ADDRESS_TYPES, number)).map(ToOwned::to_owned)
+        "bitwise" => Expr::Bitwise {
+            from: parts.number(1)?,
+            to: parts.number(2)?,
+            mask: value(parts, 4)?,
+            xor: value(parts, 5)?,
+        },
+        "cmp" => {
+            Expr::Compare { register: parts.number(1)?, op: Op::from_number(parts.number(2)?)?, data: value(parts, 3)? }
         }
-        _ if key.ends_with("port") => short(value).map(|port| port.to_string()),
-        "ether saddr" | "ether daddr" | "arp saddr ether" => Mac::from_slice(value).map(|mac| mac.to_string()),
-        "ip saddr" | "ip daddr" | "arp saddr ip" if value.len() < 4 => short_prefix(value, 4),
-        "ip6 saddr" | "ip6 daddr" if value.len() < 16 => short_prefix(value, 16),
-        _ => ip(value).map(|address| address.to_string()),
-    };
-    word.unwrap_or_else(|| value.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}")))
-}
-
-fn short_prefix(value: &[u8], length: usize) -> Option<String> {
-    let mut whole = value.to_vec();
-    whole.resize(length, 0);
-    ip(&whole).map(|address| format!("{address}/{}", value.len() * 8))
-}
-
-fn short(value: &[u8]) -> Option<u16> {
-    value.try_into().ok().map(u16::from_be_bytes)
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
-        _ => None,
-    }
-}
-
-fn bits(key: &str, mask: &[u8]) -> String {
-    let mask = mask.try_into().map(u32::from_ne_bytes).unwrap_or(0);
-    let names = if key == "ct state" { numbers::STATES } else { numbers::STATUSES };
-    let set: Vec<&str> = names.iter().filter(|(_, bit)| mask & bit != 0).map(|(word, _)| *word).collect();
-    set.join(",")
+        "range" => Expr::Range {
+            register: parts.number(1)?,
+            invert: parts.number(2)? == 1,
+            from: value(parts, 3)?,
+            to: value(parts, 4)?,
+        },
+        "lookup" => Expr::Lookup {
+            register: parts.number(2)?,
+            set: parts.string(1)?,
+            id: parts.number(4),
+            invert: parts.number(5).unwrap_or_default() & 1 != 0,
+            to: parts.number(3),
+        },
+        "immediate" => match parts.number(1)? {
+            0 => Expr::Verdict(verdict(&parts.nested(2))?),
+            to => Expr::Constant { to, data: value(parts, 2)? },
+        },
+        "counter" => Expr::Counter { packets: parts.long(2)?, bytes: parts.long(1)? },
+        "nat" => Expr::Nat {
+            kind: if parts.number(1)? == 0 { NatKind::Source } else { NatKind::Destination },
+            family: parts.number(2)?,
+            address: registers([3, 4]),
+            port: registers([5, 6]),
+            flags: parts.number(7).unwrap_or_default(),
+        },
+        "masq" => Expr::Masquerade { port: registers([2, 3]), flags: parts.number(1).unwrap_or_default() },
+        "redir" => Expr::Redirect { port: registers([1, 2]), flags: parts.number(3).unwrap_or_default() },
+        "reject" => Expr::Reject {
+            kind: parts.number(1)?,
+            code: parts.bytes(2).and_then(|bytes| bytes.first().copied()).unwrap_or_default(),
+        },
+        "log" => Expr::Log {
+            prefix: parts.string(2),
+            group: parts.bytes(1).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes),
+            level: parts.number(5),
+        },
+        "limit" => Expr::Limit {
+            rate: parts.long(1)?,
+            unit: parts.long(2)?,
+            burst: parts.number(3).unwrap_or_default(),
+            bytes: parts.number(4) == Some(1),
+            over: parts.number(5).unwrap_or_default() & 1 != 0,
+        },
+        "match" | "target" => Expr::Xt { name: parts.string(1)? },
+        _ => return None,
+    })
 }
