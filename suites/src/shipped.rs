@@ -115,6 +115,8 @@ mod tests {
             |shipped: &Shipped| shipped.files.iter().map(|(file, _)| (shipped.name, *file)).collect::<Vec<_>>();
         let mut known: Vec<_> =
             SHIPPED.iter().flat_map(of_each).map(|(name, file)| drivers.join(name).join(file)).collect();
+        // What they share is in each by a link.
+        found.retain(|path| *path != drivers.join("kit.py"));
         found.sort();
         known.sort();
         assert_eq!(found, known);
