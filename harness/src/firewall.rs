@@ -198,6 +198,9 @@ fn read(socket: &NetfilterSocket, generations: &mut BTreeSet<u16>) -> Result<Rul
         Ok(parts.into_iter().filter_map(|part| Some((Family::of(part.family)?, part.attributes))).collect())
     };
     let tables = dump("listing tables", 1)?;
+    if tables.is_empty() {
+        return Ok(Ruleset::default());
+    }
     let (chains, rules) = (dump("listing chains", 4)?, dump("listing rules", 7)?);
     let sets = read_sets(socket, generations)?;
     let mut ruleset = Ruleset::default();

@@ -1,6 +1,11 @@
 //! Sysctls of a network namespace: `/proc/sys/net`, as the thread inside sees it.
 
-use std::{fs, io};
+use std::{fs, io, io::Write};
+
+use nix::{
+    fcntl::{OFlag, open, openat},
+    sys::stat::Mode,
+};
 
 use crate::{Error, Namespace, Result};
 
@@ -39,6 +44,33 @@ impl Namespace {
             other => other.map(Some),
         }
     }
+}
+
+/// What one sysctl is to be: the folder under `/proc/sys/net`, the name in it, the value.
+pub(crate) type Sysctl = (&'static str, &'static str, &'static str);
+
+/// Sets those that this kernel has, from a thread that is inside; what it does not have, it cannot get wrong.
+///
+/// Those of one folder stand together: the kernel keeps the names of all namespaces in one table, so that each step of
+/// a path costs as much as there are namespaces.
+pub(crate) fn set_here(sysctls: &[Sysctl]) -> Result<(), (String, io::Error)> {
+    for folder in sysctls.chunk_by(|one, next| one.0 == next.0) {
+        let path = format!("/proc/sys/net/{}", folder[0].0);
+        let opened = match open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(nix::Error::ENOENT) => continue,
+            opened => opened.map_err(|error| (path.clone(), error.into()))?,
+        };
+        for (_, name, value) in folder {
+            let failed = |error: io::Error| (format!("{path}/{name}={value}"), error);
+            match openat(&opened, *name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+                Err(nix::Error::ENOENT) => {}
+                file => fs::File::from(file.map_err(|error| failed(error.into()))?)
+                    .write_all(value.as_bytes())
+                    .map_err(failed)?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Others than those of a network namespace are the machine's own.

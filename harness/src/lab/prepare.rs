@@ -14,6 +14,7 @@ use crate::{
     implement::{Shared, Site},
     link::{self, Veth},
     route,
+    sysctl::Sysctl,
     topology::{Destination, Interface, Route, Uplink},
 };
 
@@ -106,45 +107,45 @@ fn raise_limits() {
 }
 
 /// Every sysctl that a claim depends on: a fresh namespace takes some from the machine's own, and none is left to that.
-static SYSCTLS: LazyLock<Vec<(String, &'static str)>> = LazyLock::new(|| {
+static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
     let single = [
-        ("net.ipv4.ip_forward", "0"),
-        ("net.ipv6.conf.all.forwarding", "0"),
-        ("net.ipv4.icmp_echo_ignore_all", "0"),
-        ("net.ipv4.icmp_errors_use_inbound_ifaddr", "0"),
+        ("ipv4", "ip_forward", "0"),
+        ("ipv4", "icmp_echo_ignore_all", "0"),
+        ("ipv4", "icmp_errors_use_inbound_ifaddr", "0"),
         // No ICMP error is held back: a claim about the second one would depend on the first.
-        ("net.ipv4.icmp_ratemask", "0"),
-        ("net.ipv4.ping_group_range", "0 0"),
-        ("net.ipv4.ip_default_ttl", "64"),
-        ("net.ipv6.icmp.echo_ignore_all", "0"),
-        ("net.bridge.bridge-nf-call-iptables", "0"),
-        ("net.bridge.bridge-nf-call-ip6tables", "0"),
-        ("net.bridge.bridge-nf-call-arptables", "0"),
+        ("ipv4", "icmp_ratemask", "0"),
+        ("ipv4", "ping_group_range", "0 0"),
+        ("ipv4", "ip_default_ttl", "64"),
+        ("ipv6/conf/all", "forwarding", "0"),
+        ("ipv6/icmp", "echo_ignore_all", "0"),
+        ("bridge", "bridge-nf-call-iptables", "0"),
+        ("bridge", "bridge-nf-call-ip6tables", "0"),
+        ("bridge", "bridge-nf-call-arptables", "0"),
     ];
-    let per_device = [
-        ("ipv4", "rp_filter", "0"),
-        ("ipv4", "arp_ignore", "0"),
-        ("ipv4", "arp_announce", "0"),
-        ("ipv4", "arp_filter", "0"),
-        ("ipv4", "arp_accept", "0"),
-        ("ipv4", "arp_notify", "0"),
-        ("ipv4", "proxy_arp", "0"),
-        ("ipv4", "accept_local", "0"),
-        ("ipv4", "route_localnet", "0"),
-        ("ipv4", "accept_redirects", "1"),
-        ("ipv4", "send_redirects", "1"),
-        ("ipv4", "shared_media", "1"),
-        ("ipv6", "disable_ipv6", "0"),
-        ("ipv6", "accept_ra", "1"),
-        ("ipv6", "accept_dad", "1"),
-        ("ipv6", "accept_redirects", "1"),
-        ("ipv6", "dad_transmits", "1"),
+    let ipv4 = [
+        ("rp_filter", "0"),
+        ("arp_ignore", "0"),
+        ("arp_announce", "0"),
+        ("arp_filter", "0"),
+        ("arp_accept", "0"),
+        ("arp_notify", "0"),
+        ("proxy_arp", "0"),
+        ("accept_local", "0"),
+        ("route_localnet", "0"),
+        ("accept_redirects", "1"),
+        ("send_redirects", "1"),
+        ("shared_media", "1"),
+    ];
+    let ipv6 = [
+        ("disable_ipv6", "0"),
+        ("accept_ra", "1"),
+        ("accept_dad", "1"),
+        ("accept_redirects", "1"),
+        ("dad_transmits", "1"),
         // The first of its probes goes out at once instead of after a random part of a second.
-        ("ipv6", "router_solicitation_delay", "0"),
+        ("router_solicitation_delay", "0"),
     ];
-    let single = single.map(|(name, value)| (name.to_owned(), value));
-    let both = per_device.into_iter().flat_map(|(version, name, value)| {
-        ["all", "default"].map(|which| (format!("net.{version}.conf.{which}.{name}"), value))
-    });
-    single.into_iter().chain(both).collect()
+    let ipv4 = ["ipv4/conf/all", "ipv4/conf/default"].map(|folder| ipv4.map(|(name, value)| (folder, name, value)));
+    let ipv6 = ["ipv6/conf/all", "ipv6/conf/default"].map(|folder| ipv6.map(|(name, value)| (folder, name, value)));
+    single.into_iter().chain(ipv4.into_iter().flatten()).chain(ipv6.into_iter().flatten()).collect()
 });

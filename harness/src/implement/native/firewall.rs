@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::rules;
 use crate::{
     Namespace, Result, Topology,
-    firewall::{Chain, Family, Firewall, Table},
+    firewall::{Batch, Chain, Family, Ruleset, Table},
 };
 
 /// The table that holds every rule of ours, but for those in others' chains.
@@ -19,9 +19,7 @@ pub(super) fn set(host: &Namespace, topology: &Topology) -> Result<()> {
     let firewall = host.firewall();
     let before = firewall.ruleset()?;
     let mut batch = firewall.batch();
-    for table in before.tables.iter().filter(|table| is_ours(table)) {
-        batch.delete_table(table.family, TABLE);
-    }
+    take_away(&mut batch, &before);
     for (family, chain, hook, texts) in rules::all(topology) {
         if texts.is_empty() {
             continue;
@@ -32,20 +30,30 @@ pub(super) fn set(host: &Namespace, topology: &Topology) -> Result<()> {
             batch.add_rule(family, TABLE, chain, &text)?;
         }
     }
-    batch.commit()?;
-    close_passes(&firewall)?;
-    open_passes(&firewall, topology)
+    open_passes(&mut batch, &before, topology)?;
+    batch.commit()
 }
 
 /// Takes every rule of ours away.
 pub(super) fn clear(host: &Namespace) -> Result<()> {
     let firewall = host.firewall();
     let mut batch = firewall.batch();
-    for table in firewall.ruleset()?.tables.iter().filter(|table| is_ours(table)) {
-        batch.delete_table(table.family, TABLE);
+    take_away(&mut batch, &firewall.ruleset()?);
+    batch.commit()
+}
+
+fn take_away(batch: &mut Batch, before: &Ruleset) {
+    for table in &before.tables {
+        if is_ours(table) {
+            batch.delete_table(table.family, TABLE);
+            continue;
+        }
+        for chain in &table.chains {
+            for rule in chain.rules.iter().filter(|rule| rule.comment.as_deref() == Some(MARK)) {
+                batch.delete_rule(table.family, &table.name, &chain.name, rule.handle);
+            }
+        }
     }
-    batch.commit()?;
-    close_passes(&firewall)
 }
 
 fn is_ours(table: &Table) -> bool {
@@ -54,10 +62,9 @@ fn is_ours(table: &Table) -> bool {
 
 /// An accept in our own table does not outweigh a drop in another's: so what must pass gets a rule at the head of every
 /// forward chain of others that drops something, as Docker does in `DOCKER-USER`'s neighbourhood.
-fn open_passes(firewall: &Firewall, topology: &Topology) -> Result<()> {
+fn open_passes(batch: &mut Batch, before: &Ruleset, topology: &Topology) -> Result<()> {
     let passes = rules::passes(topology);
-    let mut batch = firewall.batch();
-    for table in firewall.ruleset()?.tables.iter().filter(|table| !is_ours(table)) {
+    for table in before.tables.iter().filter(|table| !is_ours(table)) {
         for chain in table.chains.iter().filter(|chain| may_drop_forwarded(chain, table)) {
             // Each goes to the head: the last that is inserted comes first.
             for (family, text) in passes.iter().rev() {
@@ -68,11 +75,7 @@ fn open_passes(firewall: &Firewall, topology: &Topology) -> Result<()> {
             }
         }
     }
-    batch.commit()
-}
-
-fn close_passes(firewall: &Firewall) -> Result<()> {
-    firewall.delete_rules(|table, _, rule| !is_ours(table) && rule.comment.as_deref() == Some(MARK))
+    Ok(())
 }
 
 /// A base chain for forwarded packets that drops by its policy, or by a rule of its own or of a chain that it jumps to.
