@@ -33,6 +33,7 @@ macro_rules! shipped {
 
 static SHIPPED: &[Shipped] = &shipped! {
     "article": "driver";
+    "cni": "driver" "kit.py";
     "iproute2":
         "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
         "parts/tools.py";
