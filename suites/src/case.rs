@@ -33,6 +33,16 @@ impl Case {
     pub fn suite(&self) -> &'static str {
         self.id.split('/').next().unwrap_or_default()
     }
+
+    /// Whether a suite, a case's id, or first words of one mean it: `pair` and `pair/peers` mean
+    /// `pair/peers-reach-each-other`, and `pa` does not.
+    #[must_use]
+    pub fn is_meant(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('/');
+        self.id.strip_prefix(name).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/') || (name.contains('/') && rest.starts_with('-'))
+        })
+    }
 }
 
 /// How much a claim matters, in the words of RFC 2119.
@@ -66,4 +76,19 @@ pub enum Start {
     Prepared,
     /// As `Prepared`, and it does not matter whether the implementation claims to build the topology.
     Unclaimed,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::suite::all_cases;
+
+    /// Names are whole words of ids.
+    #[test]
+    fn names_are_whole_words() {
+        let case = all_cases().find(|case| case.id == "pair/peers-reach-each-other").unwrap();
+        assert!(case.is_meant("pair"));
+        assert!(case.is_meant("pair/peers"));
+        assert!(!case.is_meant("pa"));
+        assert!(!case.is_meant("pair/peer"));
+    }
 }

@@ -11,12 +11,14 @@
 //! | [`report`] | what came of it, as text, JSON, JUnit and TAP |
 //! | [`deviation`] | failures that are known, with their reasons |
 //! | [`compare`] | what changed between two reports |
+//! | [`mutant`] | faults on purpose, to see which cases notice |
 //! | [`shipped`] | the drivers that come with the command |
 
 pub mod case;
 pub mod cases;
 pub mod compare;
 pub mod deviation;
+pub mod mutant;
 pub mod report;
 pub mod run;
 pub mod shipped;

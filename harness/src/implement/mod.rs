@@ -13,7 +13,10 @@ use crate::{
 pub mod driver;
 pub mod native;
 
-pub use self::{driver::Driver, native::Native};
+pub use self::{
+    driver::Driver,
+    native::{Native, Step},
+};
 
 /// Builds topologies, and takes them down again. Its methods are the verbs of the driver protocol.
 ///

@@ -14,7 +14,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Ended {
-    let cases: Vec<&Case> = all_cases().filter(|case| select::means(&args.name, case.id)).collect();
+    let cases: Vec<&Case> = all_cases().filter(|case| case.is_meant(&args.name)).collect();
     if cases.is_empty() {
         return Err(Wrong::new(format!(
             "no case is called `{}`; did you mean `{}`?",

@@ -12,6 +12,7 @@ mod compare;
 mod doctor;
 mod explain;
 mod list;
+mod mutants;
 mod run;
 mod select;
 
@@ -57,7 +58,7 @@ struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0  nothing that counts failed (what is unsupported is counted and shown)
-  1  a claim that counts failed, or two reports differ for the worse
+  1  a claim that counts failed, two reports differ for the worse, or a fault was missed
   2  wrong usage or input
   3  this environment cannot run it, or a case ended in an error and none failed
   130  the run was interrupted, and nothing that counts had failed";
@@ -74,6 +75,8 @@ enum Command {
     Doctor,
     /// Tell what changed between two reports
     Compare(compare::Args),
+    /// Try whether the cases notice faults: the built-in implementation with one fault each
+    Mutants(mutants::Args),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -91,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor => doctor::run(),
         Command::Compare(args) => compare::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "netproof", &mut script);

@@ -230,7 +230,7 @@ fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
 }
 
 /// The first signal ends the run, with a report of what was done; a second one ends the process at once.
-fn stopped_by_signals() -> Result<Arc<Stop>, Wrong> {
+pub(crate) fn stopped_by_signals() -> Result<Arc<Stop>, Wrong> {
     let stop = Arc::new(Stop::default());
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let told = Arc::clone(&stop);

@@ -21,9 +21,9 @@ pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
         }
         let (id, topology) = parts(name);
         return Err(Wrong::new(match topology {
-            Some(topology) if all_cases().any(|case| means(id, case.id)) => {
+            Some(topology) if all_cases().any(|case| case.is_meant(id)) => {
                 let known: BTreeSet<&str> =
-                    all_cases().filter(|case| means(id, case.id)).flat_map(|case| case.on).copied().collect();
+                    all_cases().filter(|case| case.is_meant(id)).flat_map(|case| case.on).copied().collect();
                 let known = known.into_iter().collect::<Vec<_>>().join(", ");
                 format!("`{id}` is not tried on `{topology}`, but on {known}")
             }
@@ -36,7 +36,7 @@ pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
 
 fn is_meant(name: &str, item: &Item) -> bool {
     let (id, topology) = parts(name);
-    means(id, item.case.id) && topology.is_none_or(|topology| topology == item.topology.name)
+    item.case.is_meant(id) && topology.is_none_or(|topology| topology == item.topology.name)
 }
 
 /// `pair/peers@star` is `pair/peers` on `star`.
@@ -94,30 +94,9 @@ fn shape(topology: &Topology) -> Vec<usize> {
     ]
 }
 
-/// `pair` and `pair/peers` mean `pair/peers-reach-each-other`; `pa` does not.
-pub(crate) fn means(name: &str, id: &str) -> bool {
-    let name = name.trim_end_matches('/');
-    id.strip_prefix(name)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || (name.contains('/') && rest.starts_with('-')))
-}
-
 /// The suite's name or case's id that has most in common with `name`.
 pub(crate) fn nearest(name: &str) -> &'static str {
     let names = SUITES.iter().map(|suite| suite.name).chain(all_cases().map(|case| case.id));
     let likeness = |known: &&str| (similar::TextDiff::from_chars(*known, name).ratio() * 1000.0) as u32;
     names.max_by_key(likeness).unwrap_or("pair")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Names are whole words of ids.
-    #[test]
-    fn names_are_whole_words() {
-        assert!(means("pair", "pair/peers-reach-each-other"));
-        assert!(means("pair/peers", "pair/peers-reach-each-other"));
-        assert!(!means("pa", "pair/peers-reach-each-other"));
-        assert!(!means("pair/peer", "pair/peers-reach-each-other"));
-    }
 }

@@ -1,9 +1,11 @@
 //! The built-in implementation: netlink alone, no program of the machine's.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
+
+use serde::Deserialize;
 
 use super::{Implementation, Site};
 use crate::{
@@ -24,6 +26,29 @@ use self::settings::Settings;
 pub struct Native {
     /// What stands in each host, by the namespace's identity.
     stands: Mutex<HashMap<(u64, u64), Stands>>,
+    left_out: BTreeSet<Step>,
+}
+
+/// A step of the built-in implementation that nobody sees in what stands: left out, to see who notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The name of what is to be built is looked for before anything is.
+    RefuseWhatStands,
+    /// An `up` that fails takes back what it had built by then.
+    RollBack,
+    /// `down` and `remove` take the rules away.
+    TakeRulesAway,
+    /// `down` takes the bridges and veths away.
+    TakeLinksAway,
+    /// `down` puts sysctls back as they were.
+    PutSysctlsBack,
+    /// Tracked flows to published ports are forgotten.
+    ForgetFlows,
+    /// The host's neighbour entries for nodes that go are forgotten.
+    ForgetNeighbours,
+    /// Neighbours are told of an added node's MAC address.
+    Announce,
 }
 
 impl Implementation for Native {
@@ -33,23 +58,30 @@ impl Implementation for Native {
 
     fn up(&self, site: &Site, request: &Request) -> Result<Reply> {
         let topology = &request.topology;
-        wiring::refuse_what_stands(site, topology)?;
+        if self.does(Step::RefuseWhatStands) {
+            wiring::refuse_what_stands(site, topology)?;
+        }
         self.build(site, topology).inspect_err(|_| {
-            // The first error is the one to tell; what could not be taken back shows in what is left.
-            let _ = self.down(site, request);
+            if self.does(Step::RollBack) {
+                // The first error is the one to tell; what could not be taken back shows in what is left.
+                let _ = self.down(site, request);
+            }
         })?;
         Ok(Reply::default())
     }
 
     fn down(&self, site: &Site, request: &Request) -> Result<()> {
         let topology = &request.topology;
-        firewall::clear(&site.host)?;
-        wiring::down(site, topology)?;
-        announce::forget_flows(site, &topology.nat.publish, topology)?;
-        announce::forget_neighbours(site, topology)?;
+        if self.does(Step::TakeRulesAway) {
+            firewall::clear(&site.host)?;
+        }
+        if self.does(Step::TakeLinksAway) {
+            wiring::down(site, topology)?;
+        }
+        self.forget(site, topology)?;
         match self.stands().remove(&key(site)?) {
-            Some(stands) => stands.settings.put_back(&site.host),
-            None => Ok(()),
+            Some(stands) if self.does(Step::PutSysctlsBack) => stands.settings.put_back(&site.host),
+            _ => Ok(()),
         }
     }
 
@@ -61,8 +93,10 @@ impl Implementation for Native {
         })?;
         wiring::add(site, part, &whole)?;
         self.secure(site, &whole)?;
-        announce::forget_flows(site, &part.nat.publish, part)?;
-        announce::announce(site, part)?;
+        self.forget_flows(site, part)?;
+        if self.does(Step::Announce) {
+            announce::announce(site, part)?;
+        }
         Ok(Reply::default())
     }
 
@@ -74,9 +108,10 @@ impl Implementation for Native {
             whole.nat.publish.retain(|publish| !is_going(&publish.node) && !part.nat.publish.contains(publish));
         })?;
         wiring::remove(site, part)?;
-        self.secure(site, &whole)?;
-        announce::forget_flows(site, &part.nat.publish, part)?;
-        announce::forget_neighbours(site, part)
+        if self.does(Step::TakeRulesAway) {
+            self.secure(site, &whole)?;
+        }
+        self.forget(site, part)
     }
 
     fn reload(&self, site: &Site, request: &Request) -> Result<()> {
@@ -106,6 +141,16 @@ impl Native {
         }
     }
 
+    /// It without these steps: faulty on purpose.
+    #[must_use]
+    pub fn without(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self { left_out: steps.into_iter().collect(), ..Self::default() }
+    }
+
+    fn does(&self, step: Step) -> bool {
+        !self.left_out.contains(&step)
+    }
+
     fn build(&self, site: &Site, topology: &Topology) -> Result<()> {
         self.stands().insert(key(site)?, Stands { topology: topology.clone(), settings: Settings::default() });
         // Closed before it is open: nothing passes that should not, not even for a moment.
@@ -115,7 +160,21 @@ impl Native {
         self.secure_ports(site, topology)?;
         self.set(site, |settings| settings.set_for_ports(&site.host, topology))?;
         // Nobody can remember the nodes' addresses from before, as after `add`: so nothing is announced.
-        announce::forget_flows(site, &topology.nat.publish, topology)
+        self.forget_flows(site, topology)
+    }
+
+    /// What the host remembers of nodes that go.
+    fn forget(&self, site: &Site, topology: &Topology) -> Result<()> {
+        self.forget_flows(site, topology)?;
+        if self.does(Step::ForgetNeighbours) { announce::forget_neighbours(site, topology) } else { Ok(()) }
+    }
+
+    fn forget_flows(&self, site: &Site, topology: &Topology) -> Result<()> {
+        if self.does(Step::ForgetFlows) {
+            announce::forget_flows(site, &topology.nat.publish, topology)
+        } else {
+            Ok(())
+        }
     }
 
     /// The rules for the topology, with the nodes' MAC addresses where it does not say them.
