@@ -116,6 +116,8 @@ pub(super) fn removed_port(stage: &mut Stage) -> Result<()> {
     stage.add(node, Vec::new())?;
     let heir = stage.node("heir").clone();
     let _heir = heir.serve_http((&heir, rule.node_port))?;
+    // Whether the host still knows the old one as its neighbour is another case's.
+    stage.cold()?;
     expect!(stage.host().http((&heir, rule.node_port)).get(), Status { code: 200, server: "heir", .. });
     let to = (uplink(stage, Version::V4), rule.port);
     expect!(stage.outside().tcp_to(to), Refused | TimedOut | Unreachable { .. });
