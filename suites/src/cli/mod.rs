@@ -11,7 +11,9 @@ use clap_complete::Shell;
 mod compare;
 mod doctor;
 mod explain;
+mod implementations;
 mod list;
+mod matrix;
 mod mutants;
 mod run;
 mod select;
@@ -73,6 +75,10 @@ enum Command {
     Explain(explain::Args),
     /// Tell what this machine has of what labs need, and what to do about what it has not
     Doctor,
+    /// List the implementations that come with the command: versions, topologies, how to install what is missing
+    Implementations(implementations::Args),
+    /// Print a report as a page of Markdown: implementations against suites
+    Matrix(matrix::Args),
     /// Tell what changed between two reports
     Compare(compare::Args),
     /// Try whether the cases notice faults: the built-in implementation with one fault each
@@ -94,6 +100,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor => doctor::run(),
         Command::Compare(args) => compare::run(&args),
+        Command::Implementations(args) => implementations::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

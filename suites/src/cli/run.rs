@@ -38,6 +38,9 @@ pub(crate) struct Args {
     driver: Vec<PathBuf>,
     #[arg(long, value_name = "NAME", help = implementation_help())]
     implementation: Vec<String>,
+    /// Grade every implementation that comes with the command and is installed
+    #[arg(long, conflicts_with_all = ["implementation", "deviations"])]
+    all: bool,
     /// Try the cases that apply on a topology of your own
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
@@ -47,9 +50,10 @@ pub(crate) struct Args {
     /// How to tell what came of it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// The lowest level whose failures count in the exit status; all are tried and shown
-    #[arg(long, value_enum, default_value_t = AtLeast::Must)]
-    level: AtLeast,
+    /// The lowest level whose failures count in the exit status; all are tried and shown [default: may where known
+    /// failures are listed, as for all that come with the command: the list has to be whole; else must]
+    #[arg(long, value_enum)]
+    level: Option<AtLeast>,
     /// Which cases to try
     #[arg(long, value_enum, default_value_t = Profile::Full)]
     profile: Profile,
@@ -102,6 +106,14 @@ impl From<AtLeast> for Level {
             AtLeast::Should => Self::Should,
             AtLeast::May => Self::May,
         }
+    }
+}
+
+impl Args {
+    /// The lowest level whose failures count.
+    fn level(&self) -> Level {
+        let is_listed = self.driver.is_empty() || self.deviations.is_some();
+        self.level.map_or(if is_listed { Level::May } else { Level::Must }, Into::into)
     }
 }
 
@@ -161,6 +173,15 @@ fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
 /// Who is to be graded, each once.
 fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     let mut subjects: Vec<Subject> = Vec::new();
+    if args.all {
+        for subject in shipped::names().map(shipped::implementation) {
+            let subject = subject?;
+            match &subject.description.missing {
+                Some(how) => anstream::eprintln!("{} is not installed: {how}", subject.description.name),
+                None => subjects.push(subject),
+            }
+        }
+    }
     for name in &args.implementation {
         if subjects.iter().all(|known| known.description.name != *name) {
             subjects.push(shipped::implementation(name)?);
@@ -188,7 +209,7 @@ fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &Stop) ->
     let options = Options {
         jobs: args.jobs.into(),
         timeout: Duration::from_secs(args.timeout),
-        fail_fast: args.fail_fast.then(|| args.level.into()),
+        fail_fast: args.fail_fast.then(|| args.level()),
     };
     let outcomes = grade(subject, items, &options, stop, &|outcome| {
         if matches!(outcome.verdict, Verdict::Fail | Verdict::Error) {
@@ -220,7 +241,7 @@ fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
         let written = report.write(folder);
         written.map_err(|error| Wrong::new(format!("writing the report into {}: {error}", folder.display())))?;
     }
-    let status = report.status(args.level.into());
+    let status = report.status(args.level());
     let if_fine = match (stale.is_empty(), report.interrupted) {
         (false, _) => 1,
         (true, true) => 130,

@@ -1,6 +1,6 @@
 //! What is wrong at one verb.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use netproof::{
     Deadline, Error, Result, Topology,
@@ -19,9 +19,9 @@ pub(super) struct Fault {
     pub without: Vec<Step>,
     /// What is asked for instead: values by their places in the request, `nodes.1.routes`.
     pub request: BTreeMap<String, Value>,
-    /// Lines for the shell, in the lab's `host`, before the verb.
+    /// Lines for the shell, in the lab's `host`, before the verb; where one fails, so does the verb.
     pub before: Vec<String>,
-    /// Lines for the shell, in the lab's `host`, after the verb.
+    /// The same, after the verb.
     pub after: Vec<String>,
     /// Rules of the firewall that are other than they should be, after the verb.
     pub rules: Vec<RuleFault>,
@@ -60,16 +60,41 @@ impl Fault {
     }
 
     /// Does what is wrong after the verb.
-    pub(super) fn after(&self, site: &Site) -> Result<()> {
+    pub(super) fn after(&self, site: &Site, call: &Call<'_>) -> Result<()> {
         for fault in &self.rules {
             fault.apply(site)?;
         }
-        run(site, &self.after)
+        call.run(site, &self.after)
     }
 
     /// Does what is wrong before the verb.
-    pub(super) fn before(&self, site: &Site) -> Result<()> {
-        run(site, &self.before)
+    pub(super) fn before(&self, site: &Site, call: &Call<'_>) -> Result<()> {
+        call.run(site, &self.before)
+    }
+}
+
+/// One call of a verb.
+pub(super) struct Call<'a> {
+    pub verb: &'a str,
+    pub topology: &'a str,
+}
+
+impl Call<'_> {
+    /// Runs lines in the lab's shell, with the topology's name as `$topology`. Where one fails, so does the verb.
+    fn run(&self, site: &Site, lines: &[String]) -> Result<()> {
+        for line in lines {
+            let command = site.world()?.command("sh").args(["-c", line]).env("topology", self.topology);
+            let output = command.output(Deadline::after(Duration::from_secs(30)))?;
+            if !output.status.success() {
+                return Err(Error::Implementation {
+                    implementation: "mutant".into(),
+                    verb: self.verb.into(),
+                    message: format!("`{line}`: {}", output.status),
+                    evidence: String::from_utf8_lossy(&output.stderr).into_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -86,19 +111,6 @@ impl RuleFault {
                 .map(|_| ()),
         }
     }
-}
-
-/// Runs lines in the lab's shell, each of which has to succeed.
-fn run(site: &Site, lines: &[String]) -> Result<()> {
-    for line in lines {
-        let command = site.world()?.command("sh").args(["-c", line]);
-        let output = command.output(Deadline::after(std::time::Duration::from_secs(30)))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(wrong(format!("`{line}`: {}: {}", output.status, said.trim_end())));
-        }
-    }
-    Ok(())
 }
 
 fn wrong(what: String) -> Error {

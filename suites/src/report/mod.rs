@@ -16,11 +16,13 @@ use crate::{
 };
 
 mod junit;
+mod matrix;
 mod tap;
 mod text;
 
 pub use self::{
     junit::junit,
+    matrix::matrix,
     tap::tap,
     text::{Style, text},
 };
@@ -107,6 +109,17 @@ impl Report {
             supplies: description.supplies.clone(),
             cases,
         });
+    }
+
+    /// The report without what differs from run to run: evidence and times.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let mut bare = self.clone();
+        for outcome in bare.implementations.iter_mut().flat_map(|graded| &mut graded.cases) {
+            outcome.evidence = None;
+            outcome.ms = 0.0;
+        }
+        bare
     }
 
     /// How many outcomes have this verdict.

@@ -1,0 +1,37 @@
+//! `netproof implementations`
+
+use comfy_table::{Table, presets::NOTHING};
+use netproof_suites::{run::Subject, shipped};
+
+use super::{Ended, Wrong, print};
+
+/// How to tell them
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Ended {
+    netproof::environment::ready().map_err(|error| Wrong::environment(error.to_string()))?;
+    let subjects = shipped::names().map(shipped::implementation).collect::<Result<Vec<Subject>, _>>()?;
+    if args.json {
+        let all: Vec<_> = subjects.iter().map(|subject| &subject.description).collect();
+        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+        return Ok(0);
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["name", "version", "topologies"]);
+    for Subject { description, .. } in &subjects {
+        let builds = match (&description.missing, description.topologies.join(", ")) {
+            (Some(how), _) => format!("not installed; try: {how}"),
+            (None, all) if all == "*" => "any".into(),
+            (None, some) => some,
+        };
+        table.add_row([&description.name, &description.version, &builds]);
+    }
+    print(&format!("{table}\n\nnetproof run --all grades every one that is installed.\n"))?;
+    Ok(0)
+}
