@@ -37,6 +37,7 @@ static SHIPPED: &[Shipped] = &shipped! {
     "iproute2":
         "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
         "parts/tools.py";
+    "netavark": "driver" "kit.py";
 };
 
 /// The names of those that come with the command.
