@@ -113,13 +113,12 @@ impl Site {
         Ok(())
     }
 
-    /// Lets go of a node's namespace.
-    pub(crate) fn lose(&mut self, name: &str) -> Result<()> {
+    /// Lets go of a node's namespace, and kills what runs there: that may be all that holds it.
+    pub(crate) fn lose(&mut self, name: &str, namespace: Option<Namespace>) -> Result<()> {
         self.nodes.retain(|node| node.name() != name);
-        match self.world.get() {
-            Some(world) => world.unbind(name),
-            None => Ok(()),
-        }
+        let Some(world) = self.world.get() else { return Ok(()) };
+        namespace.map_or(Ok(()), |namespace| world.kill_in(&namespace))?;
+        world.unbind(name)
     }
 
     /// The network namespace at `path`, as the lab's own programs see it.

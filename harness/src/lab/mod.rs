@@ -225,8 +225,9 @@ impl Lab {
             .flat_map(|node| &node.interfaces)
             .filter_map(|end| end.port.clone())
             .collect();
+        let namespace = self.nodes.iter().find(|node| node.name() == name).map(|node| Namespace::clone(node));
         self.nodes.retain(|node| node.name() != name);
-        self.site.lose(name)?;
+        self.site.lose(name, namespace)?;
         prepare::wait_gone(&self.host, &ports)
     }
 

@@ -7,7 +7,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     sync::Mutex,
     thread,
@@ -116,6 +119,24 @@ impl World {
         let opened = self.with_mounts(|| sys::open_netns(path));
         let fd = opened.map_err(|error| Error::kernel(format!("opening {path}"), name, error))?;
         Ok(Namespace::from_fd(name, fd))
+    }
+
+    /// Kills the lab's processes that are in this network namespace.
+    pub(crate) fn kill_in(&self, namespace: &Namespace) -> Result<()> {
+        let killed = self.with_mounts(|| {
+            let wanted = namespace.identity()?;
+            for entry in fs::read_dir("/proc")? {
+                let folder = entry?.path();
+                // Who has gone in the meantime is in no namespace; a kernel's or a stranger's process is in none to see.
+                let Ok(found) = fs::metadata(folder.join("ns/net")) else { continue };
+                if (found.dev(), found.ino()) == wanted {
+                    // Numbers are of the lab's PID namespace, which this thread is not in: the folder stands for one.
+                    let _ = rustix::process::pidfd_send_signal(fs::File::open(folder)?, rustix::process::Signal::KILL);
+                }
+            }
+            Ok(())
+        });
+        killed.map_err(|error| Error::kernel("killing what runs there", namespace.name(), error))
     }
 
     /// Writes a file, as the lab's programs see the path.

@@ -47,6 +47,20 @@ fn a_daemon_dies_with_the_world() {
     assert!(left.is_none_or(|left| !left.is_there()));
 }
 
+/// What runs in one namespace is killed, and nothing else.
+#[test]
+fn a_namespaces_processes_are_killed() {
+    let world = world();
+    let other = Namespace::new("other").unwrap();
+    for namespace in [&other, &world.host] {
+        let daemon = world.command("/bin/sh").args(["-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]).inside(namespace);
+        assert!(daemon.output(Deadline::after(Duration::from_secs(10))).unwrap().status.success());
+    }
+    world.kill_in(&other).unwrap();
+    let one_is_left = "until [ \"$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c sleep)\" = 1 ]; do :; done";
+    assert_eq!(sh(&world, one_is_left).0, Some(0));
+}
+
 /// A program that takes too long is killed with its group; one that prints too much is cut off; input need not be read.
 #[test]
 fn a_program_has_limits() {
