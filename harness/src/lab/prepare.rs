@@ -117,6 +117,9 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         ("ipv4", "ping_group_range", "0 0"),
         ("ipv4", "ip_default_ttl", "64"),
         ("ipv6/conf/all", "forwarding", "0"),
+        // As the kernel has it: 1 here would take from an interface the right to turn it off.
+        ("ipv6/conf/all", "accept_dad", "0"),
+        ("ipv6/conf/default", "accept_dad", "1"),
         ("ipv6/icmp", "echo_ignore_all", "0"),
         ("bridge", "bridge-nf-call-iptables", "0"),
         ("bridge", "bridge-nf-call-ip6tables", "0"),
@@ -139,7 +142,6 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
     let ipv6 = [
         ("disable_ipv6", "0"),
         ("accept_ra", "1"),
-        ("accept_dad", "1"),
         ("accept_redirects", "1"),
         ("dad_transmits", "1"),
         // The first of its probes goes out at once instead of after a random part of a second.

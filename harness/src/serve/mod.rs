@@ -119,6 +119,8 @@ fn bound(kind: Type, at: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), kind.nonblocking(), None)?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
+        // An address that is still tentative can be served: the claim shows when it can be reached.
+        socket.set_freebind_v6(true)?;
     }
     if kind == Type::STREAM {
         // The address may have connections in TIME_WAIT from a server before.
