@@ -34,10 +34,12 @@ macro_rules! shipped {
 static SHIPPED: &[Shipped] = &shipped! {
     "article": "driver";
     "cni": "driver" "kit.py";
+    "docker": "driver" "kit.py";
     "iproute2":
         "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
         "parts/tools.py";
     "netavark": "driver" "kit.py";
+    "podman": "driver" "kit.py";
 };
 
 /// The names of those that come with the command.
