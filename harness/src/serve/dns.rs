@@ -26,7 +26,7 @@ impl Namespace {
         names: impl IntoIterator<Item = (N, IpAddr)>,
     ) -> Result<Server> {
         let names: Vec<(String, IpAddr)> = names.into_iter().map(|(name, address)| (name.into(), address)).collect();
-        start(self, "DNS", (Type::DGRAM, at.into()), |socket, _, clients| {
+        start(self, "DNS", (Type::DGRAM, at.into()), move |socket, _, clients| {
             let socket = UdpSocket::from_std(socket.into())?;
             Ok(async move {
                 let mut buffer = vec![0; 4096];

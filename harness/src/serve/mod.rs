@@ -3,17 +3,14 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
 };
 
 use socket2::{Domain, Socket, Type};
-use tokio::task::JoinHandle;
+use tokio::{runtime, sync::oneshot};
 
-use crate::{Deadline, Error, Namespace, Result, probe::endpoint::Endpoint, runtime::runtime};
+use crate::{Error, Namespace, Result, probe::endpoint::Endpoint};
 
 mod dns;
 mod http;
@@ -29,9 +26,10 @@ pub struct Server {
     name: String,
     address: SocketAddr,
     clients: Clients,
-    task: JoinHandle<()>,
-    /// Hangs up once the task has let go of its socket.
-    serving: Mutex<Receiver<()>>,
+    /// A thread of its own, with a runtime of its own: once it has ended, every socket of the server's is closed.
+    thread: Option<JoinHandle<()>>,
+    /// Hanging up ends it.
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Server {
@@ -62,10 +60,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
         // The next server may want the same port: it is free once this returns.
-        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = serving.recv_timeout(Deadline::after(Duration::from_secs(10)).left());
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -94,25 +93,56 @@ fn start<F>(
     namespace: &Namespace,
     what: &'static str,
     (kind, at): (Type, Endpoint),
-    serve: impl FnOnce(Socket, String, Clients) -> io::Result<F>,
+    serve: impl FnOnce(Socket, String, Clients) -> io::Result<F> + Send + 'static,
 ) -> Result<Server>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()> + 'static,
 {
     let failed = |error| Error::kernel(format!("serving {what} at {at}"), namespace.name(), error);
     let socket = namespace.run(|| bound(kind, at.address()))?.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?.as_socket().expect("it was bound to an IP address");
     let (name, clients) = (namespace.name().to_owned(), Clients::default());
-    let _context = runtime().enter();
-    let serving = serve(socket, name.clone(), clients.clone()).map_err(failed)?;
-    let (held, released) = mpsc::channel();
-    // In this order: the socket, which `serving` has, goes before what tells that it has gone.
-    let both = (serving, held);
-    let task = runtime().spawn(async move {
-        let (serving, _held) = both;
-        serving.await;
+    let (stop, stopped) = oneshot::channel();
+    let (tell, started) = mpsc::channel();
+    let start = {
+        let (name, clients) = (name.clone(), clients.clone());
+        move || serve(socket, name, clients)
+    };
+    let thread = thread::Builder::new().name("netproof-server".into()).spawn(move || run(start, &tell, stopped));
+    let thread = thread.map_err(failed)?;
+    let is_serving = started.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
+    is_serving.map_err(failed)?;
+    Ok(Server { what, name, address, clients, thread: Some(thread), stop: Some(stop) })
+}
+
+/// Serves until told to stop.
+fn run<F: Future<Output = ()>>(
+    start: impl FnOnce() -> io::Result<F>,
+    tell: &mpsc::Sender<io::Result<()>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let started = runtime.and_then(|runtime| {
+        let serving = {
+            let _context = runtime.enter();
+            start()?
+        };
+        Ok((runtime, serving))
     });
-    Ok(Server { what, name, address, clients, task, serving: Mutex::new(released) })
+    match started {
+        Err(error) => {
+            let _ = tell.send(Err(error));
+        }
+        Ok((runtime, serving)) => {
+            let _ = tell.send(Ok(()));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serving => {}
+                    _ = stopped => {}
+                }
+            });
+        }
+    }
 }
 
 fn bound(kind: Type, at: SocketAddr) -> io::Result<Socket> {

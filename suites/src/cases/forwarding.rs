@@ -108,6 +108,7 @@ fn no_way_out(stage: &mut Stage) -> Result<()> {
             stage.cold()?;
             expect!(node.ping(stage.host().at(gateway)), Reply { ttl: 64, .. });
             // The attacker's part: a node may have the right to set routes, and a host that forwards for other networks.
+            drop_defaults(node, version)?;
             node.add_route(&default_via(gateway))?;
             let forwarding =
                 if version == Version::V4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };

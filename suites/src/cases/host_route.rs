@@ -114,6 +114,7 @@ fn source(stage: &mut Stage) -> Result<()> {
 fn no_source(stage: &mut Stage) -> Result<()> {
     let host = stage.host();
     let uplink = host.index("eth0")?;
+    expect!(host.addresses(), list if host.prefixes().iter().all(|own| list.iter().any(|known| known.address == *own)));
     host.apply_all(host.prefixes().iter().map(|address| addr::delete(uplink, *address)))?;
     for node in stage.nodes() {
         stage.cold()?;
@@ -126,6 +127,7 @@ fn no_source(stage: &mut Stage) -> Result<()> {
 
 fn half(stage: &mut Stage) -> Result<()> {
     let (host, netns1, netns2) = (stage.host(), stage.node("netns1"), stage.node("netns2"));
+    expect!(host.route_to(netns2), Route { dev, .. } if dev == stage.bridge_of(netns2));
     host.delete_route(&on_link(&netns2.prefixes()[0].trunc().to_string(), stage.bridge_of(netns2)))?;
     stage.cold()?;
     expect!(host.ping(netns1), Reply { ttl: 64, .. });

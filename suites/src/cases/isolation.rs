@@ -187,6 +187,7 @@ fn advertisements_ignored(stage: &mut Stage) -> Result<()> {
         let attacker = node.injector(node.device())?;
         let source: std::net::Ipv6Addr = "fe80::bad".parse().expect("it is one");
         let wire = host.tap(stage.bridge_of(node))?;
+        expect!(node.link(node.device()), Some(Link { carrier: true, .. }));
         attacker.send(&forge::router_advertisement(attacker.mac(), source, 1800, "2001:db8:bad::".parse().ok()))?;
         expect!(wire.frames(filter::router_advertisement()), 1..);
         let learned = |route: &netproof::probe::routes::Route| route.protocol == "ra";

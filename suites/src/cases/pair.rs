@@ -145,6 +145,7 @@ fn on_link_default(stage: &mut Stage) -> Result<()> {
 fn both_sides(stage: &mut Stage) -> Result<()> {
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
     for (one_way, other) in [(netns1, netns2), (netns2, netns1)] {
+        expect!(one_way.ping(other), Reply { ttl: 64, .. });
         drop_defaults(other, Version::V4)?;
         stage.cold()?;
         let far = other.tap(other.device())?;

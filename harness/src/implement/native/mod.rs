@@ -57,66 +57,37 @@ impl Implementation for Native {
     }
 
     fn up(&self, site: &Site, request: &Request) -> Result<Reply> {
-        let topology = &request.topology;
-        if self.does(Step::RefuseWhatStands) {
-            wiring::refuse_what_stands(site, topology)?;
-        }
-        self.build(site, topology).inspect_err(|_| {
-            if self.does(Step::RollBack) {
-                // The first error is the one to tell; what could not be taken back shows in what is left.
-                let _ = self.down(site, request);
-            }
-        })?;
-        Ok(Reply::default())
+        blamed("up", self.up_here(site, request))
     }
 
     fn down(&self, site: &Site, request: &Request) -> Result<()> {
-        let topology = &request.topology;
-        if self.does(Step::TakeRulesAway) {
-            firewall::clear(&site.host)?;
-        }
-        if self.does(Step::TakeLinksAway) {
-            wiring::down(site, topology)?;
-        }
-        self.forget(site, topology)?;
-        match self.stands().remove(&key(site)?) {
-            Some(stands) if self.does(Step::PutSysctlsBack) => stands.settings.put_back(&site.host),
-            _ => Ok(()),
-        }
+        blamed("down", self.down_here(site, request))
     }
 
     fn add(&self, site: &Site, request: &Request) -> Result<Reply> {
-        let part = &request.topology;
-        let whole = self.change(site, |whole| {
-            whole.nodes.extend(part.nodes.iter().cloned());
-            whole.nat.publish.extend(part.nat.publish.iter().cloned());
-        })?;
-        wiring::add(site, part, &whole)?;
-        self.secure(site, &whole)?;
-        self.forget_flows(site, part)?;
-        if self.does(Step::Announce) {
-            announce::announce(site, part)?;
-        }
-        Ok(Reply::default())
+        blamed("add", self.add_here(site, request))
     }
 
     fn remove(&self, site: &Site, request: &Request) -> Result<()> {
-        let part = &request.topology;
-        let is_going = |name: &str| part.nodes.iter().any(|node| node.name == name);
-        let whole = self.change(site, |whole| {
-            whole.nodes.retain(|node| !is_going(&node.name));
-            whole.nat.publish.retain(|publish| !is_going(&publish.node) && !part.nat.publish.contains(publish));
-        })?;
-        wiring::remove(site, part)?;
-        if self.does(Step::TakeRulesAway) {
-            self.secure(site, &whole)?;
-        }
-        self.forget(site, part)
+        blamed("remove", self.remove_here(site, request))
     }
 
     fn reload(&self, site: &Site, request: &Request) -> Result<()> {
-        self.secure(site, &request.topology)
+        blamed("reload", self.reload_here(site, request))
     }
+}
+
+/// Whatever goes wrong at a verb is the implementation's failure, as a driver's exit status would be.
+fn blamed<T>(verb: &str, answer: Result<T>) -> Result<T> {
+    answer.map_err(|error| match error {
+        Error::Implementation { .. } | Error::Unsupported(_) => error,
+        other => Error::Implementation {
+            implementation: "native".into(),
+            verb: verb.into(),
+            message: other.to_string(),
+            evidence: String::new(),
+        },
+    })
 }
 
 /// What `up` made and changed in one host.
@@ -145,6 +116,68 @@ impl Native {
     #[must_use]
     pub fn without(steps: impl IntoIterator<Item = Step>) -> Self {
         Self { left_out: steps.into_iter().collect(), ..Self::default() }
+    }
+
+    fn up_here(&self, site: &Site, request: &Request) -> Result<Reply> {
+        let topology = &request.topology;
+        if self.does(Step::RefuseWhatStands) {
+            wiring::refuse_what_stands(site, topology)?;
+        }
+        self.build(site, topology).inspect_err(|_| {
+            if self.does(Step::RollBack) {
+                // The first error is the one to tell; what could not be taken back shows in what is left.
+                let _ = self.down_here(site, request);
+            }
+        })?;
+        Ok(Reply::default())
+    }
+
+    fn down_here(&self, site: &Site, request: &Request) -> Result<()> {
+        let topology = &request.topology;
+        if self.does(Step::TakeRulesAway) {
+            firewall::clear(&site.host)?;
+        }
+        if self.does(Step::TakeLinksAway) {
+            wiring::down(site, topology)?;
+        }
+        self.forget(site, topology)?;
+        match self.stands().remove(&key(site)?) {
+            Some(stands) if self.does(Step::PutSysctlsBack) => stands.settings.put_back(&site.host),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_here(&self, site: &Site, request: &Request) -> Result<Reply> {
+        let part = &request.topology;
+        let whole = self.change(site, |whole| {
+            whole.nodes.extend(part.nodes.iter().cloned());
+            whole.nat.publish.extend(part.nat.publish.iter().cloned());
+        })?;
+        wiring::add(site, part, &whole)?;
+        self.secure(site, &whole)?;
+        self.forget_flows(site, part)?;
+        if self.does(Step::Announce) {
+            announce::announce(site, part)?;
+        }
+        Ok(Reply::default())
+    }
+
+    fn remove_here(&self, site: &Site, request: &Request) -> Result<()> {
+        let part = &request.topology;
+        let is_going = |name: &str| part.nodes.iter().any(|node| node.name == name);
+        let whole = self.change(site, |whole| {
+            whole.nodes.retain(|node| !is_going(&node.name));
+            whole.nat.publish.retain(|publish| !is_going(&publish.node) && !part.nat.publish.contains(publish));
+        })?;
+        wiring::remove(site, part)?;
+        if self.does(Step::TakeRulesAway) {
+            self.secure(site, &whole)?;
+        }
+        self.forget(site, part)
+    }
+
+    fn reload_here(&self, site: &Site, request: &Request) -> Result<()> {
+        self.secure(site, &request.topology)
     }
 
     fn does(&self, step: Step) -> bool {

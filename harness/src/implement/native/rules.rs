@@ -191,21 +191,10 @@ fn apart(topology: &Topology, bridge: &Bridge) -> Vec<String> {
         .collect()
 }
 
-/// The host takes no router advertisement from a node, and an isolated bridge no way to another's gateway address.
+/// The host takes no router advertisement from a node.
 fn input(topology: &Topology) -> Vec<String> {
-    let mut texts = Vec::new();
-    for bridge in &topology.bridges {
-        texts.push(format!("iifname \"{}\" icmpv6 type nd-router-advert drop", bridge.name));
-        if !bridge.isolated {
-            continue;
-        }
-        for address in
-            topology.bridges.iter().filter(|other| other.name != bridge.name).flat_map(|other| &other.addresses)
-        {
-            texts.push(format!("iifname \"{}\" {} daddr {} drop", bridge.name, version(address), address.addr()));
-        }
-    }
-    texts
+    let from = |bridge: &Bridge| format!("iifname \"{}\" icmpv6 type nd-router-advert drop", bridge.name);
+    topology.bridges.iter().map(from).collect()
 }
 
 /// A node sends from its own MAC address and its own addresses only.

@@ -5,6 +5,7 @@ use super::*;
 pub(super) fn added(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     let (netns1, netns2) = (stage.node("netns1").clone(), stage.node("netns2").clone());
+    expect!(netns1.ping(&netns2), Reply { .. });
     let talk = netns1.talk_to(&netns2)?;
     expect!(talk.so_far(), Talked { sent: 3.., .. });
     let node = newcomer(stage, "newcomer");
@@ -27,6 +28,7 @@ pub(super) fn removed(stage: &mut Stage) -> Result<()> {
     stage.add(node, Vec::new())?;
     let port = stage.node("newcomer").port().to_owned();
     let (netns1, netns2) = (stage.node("netns1").clone(), stage.node("netns2").clone());
+    expect!(netns1.ping(&netns2), Reply { .. });
     let talk = netns1.talk_to(&netns2)?;
     expect!(talk.so_far(), Talked { sent: 3.., .. });
     stage.remove("newcomer")?;

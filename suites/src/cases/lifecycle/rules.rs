@@ -133,6 +133,8 @@ pub(super) fn open_connections(stage: &mut Stage) -> Result<()> {
     let _inside = node.serve_http((&node, rule.node_port))?;
     let external = stage.external(Version::V4);
     let _outside = stage.outside().serve_http((external.clone(), 80))?;
+    expect!(stage.outside().http((uplink(stage, Version::V4), rule.port)).get(), Status { code: 200, .. });
+    expect!(stage.node("netns2").http((external.clone(), 80)).get(), Status { code: 200, .. });
     let inward = stage.outside().http((uplink(stage, Version::V4), rule.port)).connect()?;
     let outward = stage.node("netns2").http((external, 80)).connect()?;
     let go_on = || {
