@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -10,21 +10,49 @@ use std::{
 };
 
 use nix::{
-    dir::Dir,
-    fcntl::{AtFlags, OFlag, openat},
+    fcntl::{OFlag, openat},
     poll::poll,
     sys::stat::{Mode, mkdirat},
-    unistd::{AccessFlags, Pid, UnlinkatFlags, access, unlinkat},
+    unistd::{AccessFlags, UnlinkatFlags, access, read, unlinkat, write},
 };
 
+use super::sys;
 use crate::Deadline;
 
-/// A cgroup of version 2 that only this world uses. PID 1 makes it, for whoever makes it must be there to take it away.
+/// A cgroup of version 2 that only this world uses. The world's keeper makes it, for whoever makes it must be there to
+/// take it away. Its programs are in a cgroup `programs` below: a cgroup that has processes cannot hand on controllers,
+/// which a container engine in the world wants of its root.
 #[derive(Debug)]
 pub(super) struct Subtree {
     name: String,
+    /// Paths below `above`, written out: the keeper allocates nothing.
+    procs: String,
+    controllers: String,
+    subtree_control: String,
+    programs: String,
+    programs_procs: String,
     /// The folder of the cgroup above, open: a process that has changed its mounts finds no path to it.
     above: OwnedFd,
+}
+
+/// The two `cgroup.procs` through which PID 1 gets into its cgroup.
+pub(super) struct Entrance {
+    top: OwnedFd,
+    programs: OwnedFd,
+}
+
+impl Entrance {
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.top.as_fd(), self.programs.as_fd()]
+    }
+
+    /// Moves the calling process to the top, where `begin` makes a cgroup namespace begin, then to where programs are.
+    pub fn enter(self, begin: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        write(&self.top, b"0")?;
+        begin()?;
+        write(&self.programs, b"0")?;
+        Ok(())
+    }
 }
 
 impl Subtree {
@@ -38,98 +66,99 @@ impl Subtree {
             return Ok(None);
         }
         let name = format!("netproof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Ok(Some(Self { name, above: File::open(&parent)?.into() }))
+        Ok(Some(Self {
+            procs: format!("{name}/cgroup.procs"),
+            controllers: format!("{name}/cgroup.controllers"),
+            subtree_control: format!("{name}/cgroup.subtree_control"),
+            programs: format!("{name}/programs"),
+            programs_procs: format!("{name}/programs/cgroup.procs"),
+            name,
+            above: File::open(&parent)?.into(),
+        }))
     }
 
-    /// Makes it and moves the calling process, PID 1, into it, so that a cgroup namespace can begin here.
-    /// Returns the way back.
-    pub fn enter(&self) -> io::Result<WayBack> {
-        mkdirat(&self.above, self.name.as_str(), Mode::from_bits_retain(0o755))?;
-        // Opened before there is another cgroup namespace: what may be written is decided by the one of this moment.
-        let back = self.open("cgroup.procs", OFlag::O_WRONLY)?;
-        File::from(self.procs()?).write_all(b"0")?;
-        Ok(WayBack(back))
+    /// Makes it, and returns the way in.
+    pub fn make(&self) -> io::Result<Entrance> {
+        let mode = Mode::from_bits_retain(0o755);
+        mkdirat(&self.above, self.name.as_str(), mode)?;
+        mkdirat(&self.above, self.programs.as_str(), mode)?;
+        Ok(Entrance { top: self.open(&self.procs, OFlag::O_WRONLY)?, programs: self.procs()? })
     }
 
-    /// Moves PID 1 out of it, where it could not move itself (before Linux 5.16): a cgroup that has a process cannot go.
-    pub fn expel(&self, pid: Pid) -> io::Result<()> {
-        self.open("cgroup.procs", OFlag::O_WRONLY)?.write_all(pid.to_string().as_bytes())
+    /// Lets what is below use every controller that the machine gave to it; which those are is the machine's choice.
+    pub fn hand_on_controllers(&self) {
+        let Ok(controllers) = self.open(&self.controllers, OFlag::O_RDONLY) else { return };
+        let Ok(control) = self.open(&self.subtree_control, OFlag::O_WRONLY) else { return };
+        let mut names = [0; 512];
+        let length = read(&controllers, &mut names).unwrap_or(0);
+        for name in names[..length].split(u8::is_ascii_whitespace).filter(|name| !name.is_empty()) {
+            let mut words = [b'+'; 64];
+            let Some(room) = words.get_mut(1..=name.len()) else { continue };
+            room.copy_from_slice(name);
+            // Some cannot be had everywhere (`cpu` where real-time processes are): then it does without.
+            let _ = write(&control, &words[..=name.len()]);
+        }
     }
 
-    /// Its `cgroup.procs`, open for a process that is to move itself.
+    /// The `cgroup.procs` of its programs, open for a process that is to move itself.
     pub fn procs(&self) -> io::Result<OwnedFd> {
-        Ok(self.open(&format!("{}/cgroup.procs", self.name), OFlag::O_WRONLY)?.into())
+        self.open(&self.programs_procs, OFlag::O_WRONLY)
     }
 
-    /// The descriptor that PID 1 needs.
+    /// The descriptor that the keeper needs.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.above.as_fd()
     }
 
-    /// Takes it away, with everything below, once its processes are killed.
+    /// Takes it away, with everything below, once its processes are killed. It allocates nothing, and however deep the
+    /// tree is, it holds two descriptors.
     pub fn remove(&self) {
-        let deadline = Deadline::after(Duration::from_secs(2));
-        while let Ok(folder) = self.open(&self.name, OFlag::O_DIRECTORY) {
-            remove_below(&folder.into());
+        let deadline = Deadline::exactly(Duration::from_secs(10));
+        while let Ok(top) = self.open(&self.name, OFlag::O_DIRECTORY) {
+            let emptied = remove_below(top, deadline);
             let gone = unlinkat(&self.above, self.name.as_str(), UnlinkatFlags::RemoveDir);
             if gone.is_ok() || deadline.passed() {
                 return;
             }
-            // A killed process is in its cgroup until the kernel has let go of it, which nothing announces to others.
-            let _ = poll(&mut [], 5_u8);
+            if emptied.is_ok() {
+                let_go();
+            }
         }
     }
 
-    fn open(&self, path: &str, flags: OFlag) -> io::Result<File> {
-        Ok(openat(&self.above, path, flags | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    fn open(&self, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
+        Ok(openat(&self.above, path, flags | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 }
 
-/// The `cgroup.procs` of the cgroup above.
-pub(super) struct WayBack(File);
-
-impl WayBack {
-    /// Moves the calling process there; its cgroup namespace keeps its root.
-    pub fn take(mut self) -> io::Result<()> {
-        self.0.write_all(b"0")
-    }
+/// A killed process is in its cgroup until the kernel has let go of it, which nothing announces to others.
+fn let_go() {
+    let _ = poll(&mut [], 5_u8);
 }
 
-/// Removes every cgroup below, however deep, without recursion: the deepest chain first.
-fn remove_below(top: &OwnedFd) {
-    let Ok(top) = top.as_fd().try_clone_to_owned() else { return };
-    let mut way: Vec<(OwnedFd, Vec<Vec<u8>>)> =
-        vec![(children_of(&top), top)].into_iter().map(|(names, fd)| (fd, names)).collect();
-    while let Some((folder, names)) = way.last_mut() {
-        let Some(name) = names.last().cloned() else {
-            way.pop();
-            if let Some((above, names)) = way.last_mut()
-                && let Some(name) = names.pop()
-            {
-                let _ = unlinkat(above.as_fd(), name.as_slice(), UnlinkatFlags::RemoveDir);
+/// Removes every cgroup below `folder`: one that cannot go has others below, or a process that is just going.
+fn remove_below(mut folder: OwnedFd, deadline: Deadline) -> io::Result<()> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let (mut depth, mut came_down) = (0_usize, false);
+    while !deadline.passed() {
+        match sys::first_folder(&folder)? {
+            Some(below) if unlinkat(&folder, below.name(), UnlinkatFlags::RemoveDir).is_ok() => came_down = false,
+            Some(below) => {
+                folder = openat(&folder, below.name(), flags, Mode::empty())?;
+                (depth, came_down) = (depth + 1, true);
             }
-            continue;
-        };
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        match openat(folder.as_fd(), name.as_slice(), flags, Mode::empty()) {
-            Ok(below) => {
-                let names = children_of(&below);
-                way.push((below, names));
+            None if depth == 0 => return Ok(()),
+            None => {
+                if came_down {
+                    let_go();
+                }
+                // It has no other name than the way that led to it; a cgroup cannot be moved meanwhile.
+                folder = openat(&folder, "..", flags, Mode::empty())?;
+                (depth, came_down) = (depth - 1, false);
             }
-            Err(_) => _ = names.pop(),
         }
     }
-}
-
-fn children_of(folder: &OwnedFd) -> Vec<Vec<u8>> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(mut dir) = Dir::openat(folder.as_fd(), ".", flags, Mode::empty()) else { return Vec::new() };
-    let entries: Vec<Vec<u8>> = dir.iter().flatten().map(|entry| entry.file_name().to_bytes().to_vec()).collect();
-    let is_folder = |name: &Vec<u8>| {
-        let about = nix::sys::stat::fstatat(folder.as_fd(), name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW);
-        name != b"." && name != b".." && about.is_ok_and(|about| about.st_mode & libc::S_IFMT == libc::S_IFDIR)
-    };
-    entries.into_iter().filter(is_folder).collect()
+    Ok(())
 }
 
 /// The folder of this process's cgroup in the tree of version 2.
@@ -152,12 +181,22 @@ fn own_cgroup() -> Option<PathBuf> {
 
 #[cfg(test)]
 impl Subtree {
-    /// Another handle on it.
-    pub fn twin(&self) -> Self {
-        Self { name: self.name.clone(), above: self.above.try_clone().unwrap() }
-    }
-
+    /// Whether it stands; asked of a handle that outlives the world.
     pub fn is_there(&self) -> bool {
         self.open(&self.name, OFlag::O_DIRECTORY).is_ok()
+    }
+
+    /// Another handle on it.
+    pub fn twin(&self) -> Self {
+        let text = String::clone;
+        Self {
+            name: text(&self.name),
+            procs: text(&self.procs),
+            controllers: text(&self.controllers),
+            subtree_control: text(&self.subtree_control),
+            programs: text(&self.programs),
+            programs_procs: text(&self.programs_procs),
+            above: self.above.try_clone().unwrap(),
+        }
     }
 }

@@ -2,16 +2,20 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::process::{CommandExt, ExitStatusExt},
+        unix::process::ExitStatusExt,
     },
     path::{Path, PathBuf},
     process::{self, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, killpg},
@@ -19,7 +23,7 @@ use nix::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::{SCRATCH, World, sys};
+use super::{SCRATCH, World, cgroup::Subtree, init::is_ready_by, sys};
 use crate::{Deadline, Error, Namespace, Result};
 
 /// A program to be started in a world.
@@ -54,7 +58,31 @@ pub struct Output {
 #[derive(Debug)]
 #[must_use]
 pub struct Child {
-    process: process::Child,
+    process: Process,
+}
+
+/// Shared by whoever waits for it and the world, which in the end reaps what nobody has waited for.
+pub(super) type Process = Arc<Mutex<process::Child>>;
+
+/// Kills a process, if it is still there, and reaps it before the deadline.
+pub(super) fn reap(process: &Process, deadline: Deadline) {
+    let mut process = held(process);
+    if process.kill().is_err() {
+        return;
+    }
+    let ended = pidfd_open(rustix::process::Pid::from_child(&process), PidfdFlags::empty());
+    if ended.is_ok_and(|ended| is_ready_by(&ended, deadline)) {
+        let _ = process.wait();
+    }
+}
+
+/// Whether it has yet to be reaped; one that somebody is waiting for is left to them.
+fn is_still_there(process: &Process) -> bool {
+    process.try_lock().map_or(true, |mut process| matches!(process.try_wait(), Ok(None)))
+}
+
+fn held(process: &Process) -> MutexGuard<'_, process::Child> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'world> Command<'world> {
@@ -127,35 +155,40 @@ impl<'world> Command<'world> {
         Ok(Child { process })
     }
 
-    fn start(&self, piped: bool) -> io::Result<process::Child> {
+    fn start(&self, piped: bool) -> io::Result<Process> {
         let end = || if piped { Stdio::piped() } else { Stdio::null() };
         let mut command = process::Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.current_dir(SCRATCH).process_group(0).stdin(end()).stdout(end()).stderr(end());
-        if let Some(cgroup) = &self.world.cgroup {
-            sys::join_cgroup(&mut command, cgroup.procs()?);
-        }
-        self.world.with_all(&self.inside, || command.spawn())
+        command.current_dir(SCRATCH).stdin(end()).stdout(end()).stderr(end());
+        sys::set_apart(&mut command, self.world.cgroup.as_ref().map(Subtree::procs).transpose()?);
+        let process = Arc::new(Mutex::new(self.world.with_all(&self.inside, || command.spawn())?));
+        let mut children = self.world.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain(is_still_there);
+        children.push(Arc::clone(&process));
+        Ok(process)
     }
 
     fn run(self, deadline: Deadline) -> io::Result<Output> {
-        let mut process = self.start(true)?;
+        let process = self.start(true)?;
+        let mut process = held(&process);
         let pid = Pid::from_raw(process.id() as i32);
         let mut pipes = Pipes::of(&mut process, self.input, self.most)?;
         let ended = pidfd_open(rustix::process::Pid::from_child(&process), PidfdFlags::empty())?;
         let in_time = pipes.serve(&ended, deadline)?;
         if !in_time {
-            // It may have ended just now; then there is no such group any more.
+            // Its session's first group. It may have ended just now; then there is no such group any more.
             let _ = killpg(pid, Signal::SIGKILL);
         }
         let status = process.wait()?;
         pipes.drain()?;
+        let Pipes { stdout, stderr, .. } = pipes;
+        keep_open([stdout.pipe, stderr.pipe]);
         Ok(Output {
             status,
-            stdout: pipes.stdout.kept,
-            stderr: pipes.stderr.kept,
+            stdout: stdout.kept,
+            stderr: stderr.kept,
             timed_out: !in_time && status.signal() == Some(9),
-            too_much: pipes.stdout.more,
+            too_much: stdout.more,
         })
     }
 }
@@ -164,13 +197,14 @@ impl Child {
     /// Its process id, as the machine numbers it.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.process.id()
+        held(&self.process).id()
     }
 
     /// Kills it, and waits for its end.
-    pub fn kill(mut self) -> io::Result<ExitStatus> {
-        self.process.kill()?;
-        self.process.wait()
+    pub fn kill(self) -> io::Result<ExitStatus> {
+        let mut process = held(&self.process);
+        process.kill()?;
+        process.wait()
     }
 }
 
@@ -185,7 +219,7 @@ struct Pipes {
 
 /// One output of a program: what is kept of it, and whether there was more.
 struct Reader {
-    pipe: Option<std::fs::File>,
+    pipe: Option<File>,
     kept: Vec<u8>,
     most: usize,
     more: bool,
@@ -222,7 +256,7 @@ impl Pipes {
             waiting.extend(self.stdin.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
             let left = deadline.left().as_millis().saturating_add(1).min(60_000) as u16;
             let found = match poll(&mut waiting, PollTimeout::from(if deadline.passed() { 0 } else { left })) {
-                Err(nix::errno::Errno::EINTR) => continue,
+                Err(Errno::EINTR) => continue,
                 other => other?,
             };
             if waiting[0].revents().is_some_and(|events| !events.is_empty()) {
@@ -277,6 +311,30 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Goes on reading what daemons print after the program that started them has ended, or they would be killed for it
+/// (`SIGPIPE`) or wait for ever; until the last of them has ended, with its world if not before.
+fn keep_open(pipes: [Option<File>; 2]) {
+    let mut pipes: Vec<File> = pipes.into_iter().flatten().collect();
+    if pipes.is_empty() {
+        return;
+    }
+    let read_on = move || {
+        let mut buffer = vec![0; 1 << 16];
+        while !pipes.is_empty() {
+            let mut waiting: Vec<_> = pipes.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+            if poll(&mut waiting, PollTimeout::NONE).is_err_and(|error| error != Errno::EINTR) {
+                return;
+            }
+            pipes.retain_mut(|pipe| match pipe.read(&mut buffer) {
+                Ok(count) => count > 0,
+                Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            });
+        }
+    };
+    // Where there can be no thread more, the daemon has to do without a reader.
+    let _ = thread::Builder::new().name("netproof-drain".into()).spawn(read_on);
 }
 
 fn nonblocking(fd: &impl AsFd) -> io::Result<()> {

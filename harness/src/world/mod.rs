@@ -12,18 +12,15 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
-use nix::{
-    sched::{CloneFlags, setns, unshare},
-    sys::wait::waitpid,
-    unistd::Pid,
-};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use crate::{Error, Namespace, Result, namespace::on_a_thread};
+use crate::{Deadline, Error, Namespace, Result, namespace::on_a_thread};
 
 mod cgroup;
 mod command;
@@ -45,11 +42,10 @@ pub const SCRATCH: &str = "/var/tmp/scratch";
 #[must_use = "its processes are killed as soon as it is dropped"]
 pub struct World {
     host: Namespace,
-    /// PID 1, as the machine numbers it.
-    init: Pid,
-    /// PID 1 ends its world when this closes.
-    lifeline: Mutex<Option<OwnedFd>>,
+    keeper: init::Keeper,
     inside: Inside,
+    /// Those that nobody has waited for yet.
+    children: Mutex<Vec<command::Process>>,
     cgroup: Option<cgroup::Subtree>,
 }
 
@@ -71,8 +67,7 @@ impl World {
 
     fn make(host: &Namespace, folders: &[PathBuf]) -> io::Result<Self> {
         let cgroup = cgroup::Subtree::planned()?;
-        let started = on_a_thread(|| init::start(host, folders, cgroup.as_ref()));
-        let init::Started { pid, lifeline } = started?;
+        let (keeper, pid) = on_a_thread(|| init::start(host, folders, cgroup.as_ref()))?;
         let namespace = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).map(OwnedFd::from);
         let inside = Inside {
             mount: namespace("mnt")?,
@@ -81,7 +76,7 @@ impl World {
             ipc: namespace("ipc")?,
             cgroup: namespace("cgroup")?,
         };
-        let world = Self { host: host.clone(), init: pid, lifeline: Mutex::new(Some(lifeline)), inside, cgroup };
+        let world = Self { host: host.clone(), keeper, inside, children: Mutex::default(), cgroup };
         world.bind("host", host).map_err(io::Error::other)?;
         Ok(world)
     }
@@ -199,13 +194,17 @@ impl World {
         })
     }
 
-    /// Ends it: kills every process, takes its cgroups away, and waits until PID 1 is gone.
-    fn end(&self) {
-        let lifeline = self.lifeline.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        drop(lifeline);
-        // PID 1 kills and reaps before it goes; nothing in it can wait for anything else.
-        let _ = waitpid(self.init, None);
+    /// Ends it: has the keeper kill every process and take the cgroups away, and waits until it has.
+    fn end(&mut self) {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        self.keeper.end();
+        // They are this process's children: until it reaps them their PID namespace, and so PID 1, is there.
+        for process in self.children.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            command::reap(&process, deadline);
+        }
+        self.keeper.wait(deadline);
         if let Some(cgroup) = &self.cgroup {
+            // There only if the keeper was killed.
             cgroup.remove();
         }
     }

@@ -16,38 +16,69 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::{SCRATCH, init::mount_fs};
 
+/// What becomes of everything that is no device and no program.
+const NO_PROGRAMS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+
+/// Files and folders of /proc that are the machine's and that its root may write in any namespace. The last are network
+/// settings that older kernels (before 5.13), and `nf_hooks_lwtunnel` this day's, do not tell apart by namespace.
+const MACHINES: [&str; 10] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sysrq-trigger",
+    "/proc/sys/net/ipv4/tcp_allowed_congestion_control",
+    "/proc/sys/net/netfilter/nf_conntrack_buckets",
+    "/proc/sys/net/netfilter/nf_conntrack_expect_max",
+    "/proc/sys/net/netfilter/nf_conntrack_max",
+    "/proc/sys/net/netfilter/nf_hooks_lwtunnel",
+    "/proc/sys/net/nf_conntrack_max",
+];
+
 /// Everything that can be mounted before there is a PID 1; the calling thread is in the new mount namespace.
 pub(super) fn before_fork(folders: &[PathBuf]) -> io::Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     let taken = folders.iter().map(|path| Ok((path, path.is_dir(), take(path)?)));
     let trees = taken.collect::<io::Result<Vec<_>>>()?;
     // The old /tmp is out of sight from here on; what follows is built in the new one, then that is covered in its turn.
-    let none = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount_fs("tmpfs", "/tmp", none, Some("mode=0755"))?;
+    mount_fs("tmpfs", "/tmp", MsFlags::empty(), Some("mode=0755,size=1g"))?;
     if is_writable_overlay_possible() {
         overlays()?
     } else {
         copies()?
     }
     devices()?;
-    mount_fs("sysfs", "/sys", none | MsFlags::MS_NOEXEC, None)?;
-    mount_fs("tmpfs", "/run", none, Some("mode=0755"))?;
-    mount_fs("tmpfs", "/tmp", none, Some("mode=1777"))?;
+    settings()?;
+    mount_fs("tmpfs", "/run", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0755,size=1g"))?;
+    mount_fs("tmpfs", "/tmp", MsFlags::empty(), Some("mode=1777,size=1g"))?;
     fs::create_dir_all(SCRATCH)?;
     trees.into_iter().try_for_each(|(path, is_folder, tree)| put(path, is_folder, &tree))
 }
 
-/// What only PID 1 can mount: its own /proc, and the cgroups that it is in.
+/// /sys: to be written only where the namespace's devices are. The rest of it is the machine's.
+fn settings() -> io::Result<()> {
+    mount_fs("sysfs", "/sys", NO_PROGRAMS, None)?;
+    let devices = "/sys/devices/virtual/net";
+    if Path::new(devices).exists() {
+        bind(devices, devices)?;
+    }
+    read_only("/sys")
+}
+
+/// What only PID 1 can mount: its own /proc, and the cgroups that it is in. It has forked, so nothing here allocates.
 pub(super) fn after_fork(has_cgroup: bool) -> io::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount_fs("proc", "/proc", flags, None)?;
+    mount_fs("proc", "/proc", NO_PROGRAMS, None)?;
+    // Of the settings that are the machine's, not the namespace's, a program gets to see but not to change any.
     bind("/proc/sys", "/proc/sys")?;
     bind("/proc/sys/net", "/proc/sys/net")?;
-    // Of the settings that are the machine's, not the namespace's, a program gets to see but not to change any.
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
-    mount(None::<&str>, "/proc/sys", None::<&str>, read_only, None::<&str>)?;
+    read_only("/proc/sys")?;
+    for path in MACHINES {
+        // What this kernel has not cannot be bound.
+        if bind(path, path).is_ok() {
+            read_only(path)?;
+        }
+    }
     if has_cgroup {
-        mount_fs("cgroup2", "/sys/fs/cgroup", flags, None)?;
+        mount_fs("cgroup2", "/sys/fs/cgroup", NO_PROGRAMS, None)?;
     }
     Ok(())
 }
@@ -55,7 +86,9 @@ pub(super) fn after_fork(has_cgroup: bool) -> io::Result<()> {
 /// Holds a folder, or a file, as it is now, before anything is mounted over the way to it.
 fn take(folder: &Path) -> io::Result<std::os::fd::OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    // In a user namespace what is mounted below is locked to it, and cannot be left out.
     open_tree(rustix::fs::CWD, folder, flags)
+        .or_else(|_| open_tree(rustix::fs::CWD, folder, flags | OpenTreeFlags::AT_RECURSIVE))
         .map_err(|error| io::Error::other(format!("{}: {}", folder.display(), io::Error::from(error))))
 }
 
@@ -68,12 +101,14 @@ fn put(folder: &Path, is_folder: bool, tree: &std::os::fd::OwnedFd) -> io::Resul
         fs::File::create(folder)?;
     }
     move_mount(tree, "", rustix::fs::CWD, folder, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    // In a user namespace the flags that came with the mount are locked, and must be said again.
-    let locked = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(None::<&str>, folder, None::<&str>, read_only, None::<&str>)
-        .or_else(|_| mount(None::<&str>, folder, None::<&str>, read_only | locked, None::<&str>))?;
-    Ok(())
+    super::sys::set_read_only(folder).or_else(|_| {
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        // In a user namespace the flags that came with the mount are locked, and must be said again.
+        let locked = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(None::<&str>, folder, None::<&str>, read_only, None::<&str>)
+            .or_else(|_| mount(None::<&str>, folder, None::<&str>, read_only | locked, None::<&str>))?;
+        Ok(())
+    })
 }
 
 /// In a user namespace the lower files of an overlay belong to nobody, and cannot be written.
@@ -82,7 +117,8 @@ fn is_writable_overlay_possible() -> bool {
     geteuid().is_root() && map.split_whitespace().nth(2) == Some("4294967295")
 }
 
-/// As root: throwaway layers over /etc and /var.
+/// As root: throwaway layers over /etc and /var, with device files and setuid programs as on a machine: what container
+/// engines keep in /var has both.
 fn overlays() -> io::Result<()> {
     for name in ["etc", "var"] {
         let (upper, work) = (format!("/tmp/{name}-upper"), format!("/tmp/{name}-work"));
@@ -90,9 +126,8 @@ fn overlays() -> io::Result<()> {
         fs::create_dir(&work)?;
         let target = format!("/{name}");
         let options = format!("lowerdir={target},upperdir={upper},workdir={work}");
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         // Where the root file system is itself an overlay (a container), one more may be refused.
-        if mount_fs("overlay", &target, flags, Some(&options)).is_err() {
+        if mount_fs("overlay", &target, MsFlags::empty(), Some(&options)).is_err() {
             copy_over(&target)?;
         }
     }
@@ -164,7 +199,7 @@ fn keep(root: &Path, below: &Path, kept: &mut Vec<Kept>) {
 fn devices() -> io::Result<()> {
     let dev = Path::new("/tmp/dev");
     fs::create_dir(dev)?;
-    mount_fs("tmpfs", "/tmp/dev", MsFlags::MS_NOSUID, Some("mode=0755"))?;
+    mount_fs("tmpfs", "/tmp/dev", MsFlags::MS_NOSUID, Some("mode=0755,size=64m"))?;
     for name in ["null", "zero", "full", "random", "urandom", "tty", "net/tun", "fuse"] {
         let (from, to) = (Path::new("/dev").join(name), dev.join(name));
         if !from.exists() {
@@ -188,9 +223,15 @@ fn devices() -> io::Result<()> {
         MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
         Some("newinstance,ptmxmode=0666,mode=0620"),
     )?;
-    mount_fs("tmpfs", "/tmp/dev/shm", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=1777"))?;
+    mount_fs("tmpfs", "/tmp/dev/shm", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=1777,size=1g"))?;
     mount(Some("/tmp/dev"), "/dev", None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
     Ok(())
+}
+
+/// Makes a mount read-only, of those that have `NO_PROGRAMS`: in a user namespace these flags must be said again.
+fn read_only(path: &str) -> io::Result<()> {
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | NO_PROGRAMS;
+    Ok(mount(None::<&str>, path, None::<&str>, flags, None::<&str>)?)
 }
 
 fn bind(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use std::sync::mpsc;
+
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+
 use super::*;
-use crate::Deadline;
 
 fn world() -> World {
     World::new(&Namespace::new("host").unwrap(), &[]).unwrap()
@@ -37,7 +40,7 @@ fn a_program_sees_the_lab() {
 #[test]
 fn a_daemon_dies_with_the_world() {
     let world = world();
-    let script = "i=/sys/fs/cgroup; n=0; while [ $n -lt 60 ]; do i=$i/d; mkdir $i || break; n=$((n+1)); done; sleep 1000 & echo started";
+    let script = "i=/sys/fs/cgroup; n=0; while [ $n -lt 300 ]; do i=$i/d; mkdir $i || break; n=$((n+1)); done; sleep 1000 & echo started";
     let (status, text) = sh(&world, script);
     assert_eq!((status, text.lines().last()), (Some(0), Some("started")));
     let watcher = cgroup::Subtree::planned().unwrap().map(|_| world.cgroup.as_ref().map(cgroup::Subtree::is_there));
@@ -59,6 +62,145 @@ fn a_namespaces_processes_are_killed() {
     world.kill_in(&other).unwrap();
     let one_is_left = "until [ \"$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c sleep)\" = 1 ]; do :; done";
     assert_eq!(sh(&world, one_is_left).0, Some(0));
+}
+
+/// PID 1 and its keeper are in sessions of their own: who kills a test's process group does not kill them.
+#[test]
+fn the_keeper_is_in_no_group_of_the_test() {
+    let world = world();
+    // Group and session, as in proc(5).
+    assert_eq!(sh(&world, "cut -d' ' -f1,5,6 /proc/1/stat").1, "1 1 1");
+    let keeper = world.keeper.id();
+    let stat = fs::read_to_string(format!("/proc/{keeper}/stat")).unwrap();
+    let fields: Vec<_> = stat.split(' ').collect();
+    assert_eq!([fields[4], fields[5]], [keeper.to_string(), keeper.to_string()], "{stat}");
+    let keepers = format!("/proc/{keeper}/ns/pid");
+    assert_eq!(fs::read_link(keepers).unwrap(), fs::read_link("/proc/self/ns/pid").unwrap());
+}
+
+/// PID 1 holds nothing of the machine, and takes no signal of the test's.
+#[test]
+fn pid_1_holds_nothing() {
+    // SAFETY: no handler is set.
+    unsafe { signal(Signal::SIGUSR2, SigHandler::SigIgn).unwrap() };
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGUSR1);
+    mask.thread_block().unwrap();
+    let world = world();
+    let (_, held) = sh(&world, "cd /proc/1/fd && for fd in *; do readlink $fd; done; readlink /proc/1/cwd");
+    let held: Vec<_> = held.lines().collect();
+    assert!(held.len() == 2 && held[0].starts_with("pipe:") && held[1] == "/", "{held:?}");
+    let of = |process: &str, kind| sh(&world, &format!("grep ^Sig{kind}: /proc/{process}/status")).1[8..].to_owned();
+    assert_eq!((of("self", "Blk"), of("self", "Ign")), ("0".repeat(16), "0".repeat(16)));
+    assert_eq!((&of("1", "Blk")[..8], of("1", "Cgt")), ("ffffffff", "0".repeat(16)));
+}
+
+/// Waits for `code` on another thread: the world's end must not hang.
+fn in_time<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(code()));
+    told.recv_timeout(Duration::from_secs(8)).expect("it takes no longer than 8 s")
+}
+
+/// A spawned program that nobody waits for does not hold up the end of the world, and is reaped by it.
+#[test]
+fn a_spawned_program_is_reaped() {
+    let world = world();
+    let running = world.command("/bin/sleep").arg("1000").spawn().unwrap();
+    let ended = world.command("/bin/true").spawn().unwrap();
+    in_time(move || drop(world));
+    for child in [running, ended] {
+        let there = Path::new("/proc").join(child.id().to_string());
+        let stat = fs::read_to_string(there.join("stat")).unwrap_or_default();
+        assert!(!stat.contains(&format!(" {} ", std::process::id())), "{stat}");
+    }
+}
+
+/// A daemon goes on printing after the program that started it has ended, and is not killed for it.
+#[test]
+fn a_daemon_may_print() {
+    let world = world();
+    let lines =
+        "while [ ! -e /tmp/go ]; do sleep 0.01; done; i=0; while [ $i -lt 30000 ]; do echo line; i=$((i+1)); done";
+    let started = sh(&world, &format!("(sh -c '{lines}'; echo $? >/tmp/status) 2>&1 & echo started"));
+    assert_eq!(started, (Some(0), "started".into()));
+    let waited = sh(&world, "echo >/tmp/go; while [ ! -s /tmp/status ]; do sleep 0.01; done; cat /tmp/status");
+    assert_eq!(waited, (Some(0), "0".into()));
+}
+
+/// What belongs to the machine, not to the namespace, cannot be written; what belongs to the namespace's devices can.
+#[test]
+fn settings_of_the_machine_are_read_only() {
+    let world = world();
+    world.host.apply(crate::link::Bridge::new("br0").request()).unwrap();
+    assert_eq!(
+        sh(&world, "echo 500 >/sys/class/net/br0/bridge/forward_delay; echo 1 >/proc/sys/net/ipv4/ip_forward").0,
+        Some(0)
+    );
+    // Whether it may be written is asked, never tried.
+    let (_, found) = sh(
+        &world,
+        "find /sys /proc/sys /proc/bus /proc/fs /proc/irq /proc/sysrq-trigger -writable ! -type l 2>/dev/null",
+    );
+    let allowed = ["/sys/devices/virtual/net", "/sys/fs/cgroup", "/proc/sys/net"];
+    let other: Vec<_> = found.lines().filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed))).collect();
+    assert!(
+        other.is_empty(),
+        "{} of {}: {:?}",
+        other.len(),
+        found.lines().count(),
+        other.iter().take(10).collect::<Vec<_>>()
+    );
+    assert!(found.contains("/proc/sys/net/ipv4/ip_forward"), "{found}");
+    assert!(!found.contains("nf_hooks_lwtunnel"), "a setting that all namespaces share");
+}
+
+/// A program has no terminal of the user's, no right to load modules, and not all memory of the machine for its files.
+#[test]
+fn a_program_is_kept_short() {
+    let world = world();
+    let (_, ids) = sh(&world, "echo $$; cut -d' ' -f5,6,7 /proc/self/stat; (: </dev/tty) 2>/dev/null && echo terminal");
+    let lines: Vec<_> = ids.lines().collect();
+    assert_eq!(lines[1..], [format!("{0} {0} 0", lines[0])], "a session of its own, and no terminal");
+    let capabilities = thread::scope(|scope| {
+        let inherit = || {
+            let mut sets = sys::capabilities().unwrap();
+            sets[0][2] |= sets[0][1];
+            sys::set_capabilities(&sets).unwrap();
+            sh(&world, "awk '/^Cap/ { print $1 $2 }' /proc/self/status").1
+        };
+        scope.spawn(inherit).join().unwrap()
+    });
+    for line in capabilities.lines() {
+        let (kind, set) = line.split_once(':').unwrap();
+        let set = u64::from_str_radix(set, 16).unwrap();
+        assert_eq!(set & 1 << 16, 0, "CAP_SYS_MODULE in {kind}");
+    }
+    let (_, mounts) = sh(&world, "grep ' - tmpfs ' /proc/self/mountinfo | grep -v size=");
+    let ours: Vec<_> = mounts
+        .lines()
+        .filter(|line| [" /run ", " /tmp ", " /dev ", " /dev/shm "].iter().any(|on| line.contains(on)))
+        .collect();
+    let sizes = sh(&world, "df -k /run /tmp /dev /dev/shm | awk 'NR > 1 && $2 > 1048576'").1;
+    assert_eq!(sizes, "", "{ours:?}");
+}
+
+/// What a container engine does first works: mounts of every kind, devices, and namespaces within.
+#[test]
+fn engines_find_what_they_need() {
+    let world = world();
+    let script = "set -e; mkdir /tmp/m; cd /tmp/m; mkdir t p c s l u w o; \
+        mount -t tmpfs none t; mount -t proc proc p; mount -t sysfs sysfs s; mount --bind / l; umount l; mknod n c 1 3; echo x >n; \
+        mkdir t/l t/u t/w; mount -t overlay overlay -o lowerdir=t/l,upperdir=t/u,workdir=t/w o; echo x >o/file; cat t/u/file; \
+        for d in null zero full random urandom tty ptmx pts shm; do test -e /dev/$d || echo no $d; done; \
+        unshare -mpnif --mount-proc sh -c 'echo $$; ls /proc/self/exe /sys/class/net'; umount -R t p s o";
+    assert_eq!(sh(&world, script), (Some(0), "x\n1\n/proc/self/exe\n\n/sys/class/net:\nlo".into()));
+    if world.cgroup.is_some() {
+        let script = "set -e; mkdir /tmp/c; mount -t cgroup2 none /tmp/c; ls -d /tmp/c/programs; cd /sys/fs/cgroup; mkdir mine; \
+            for c in $(cat cgroup.controllers); do grep -q $c mine/cgroup.controllers || echo no $c; done; \
+            sh -c 'echo $$ >mine/cgroup.procs; grep 0:: /proc/self/cgroup'; unshare -C true; rmdir mine";
+        assert_eq!(sh(&world, script), (Some(0), "/tmp/c/programs\n0::/mine".into()));
+    }
 }
 
 /// A program that takes too long is killed with its group; one that prints too much is cut off; input need not be read.
@@ -89,6 +231,12 @@ fn namespaces_are_bound_by_name() {
     let opened = world.open_netns("late", "/run/netns/late").unwrap();
     assert!(opened.is_same(&late).unwrap());
     assert!(world.open_netns("late", "/run/netns").is_err());
+    // Nobody writes to it.
+    sh(&world, "mkfifo /tmp/fifo");
+    let world = in_time(move || {
+        assert!(world.open_netns("late", "/tmp/fifo").is_err());
+        world
+    });
     world.unbind("late").unwrap();
     assert!(world.open_netns("late", "/run/netns/late").is_err());
 }
