@@ -4,20 +4,25 @@
 //! puts one line of a test crate before `main`. A constructor hidden in this crate would change every program that links it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     sync::{Mutex, PoisonError},
 };
 
 use nix::{
+    errno::Errno,
+    fcntl::OFlag,
     sched::{CloneFlags, unshare},
-    unistd::{getegid, geteuid},
+    sys::wait::waitpid,
+    unistd::{ForkResult, fork, getegid, geteuid, pipe2, write},
 };
 
 use crate::{Error, Result};
 
 /// Enters a user namespace before `main`, where the process has not the capabilities for labs: one line in a test crate.
 ///
-/// It does nothing where they suffice, and never prints or panics; what went wrong, the first lab tells.
+/// It does nothing where they suffice, and where it is refused it leaves the process as it was; it never prints or panics:
+/// what went wrong, the first lab tells.
 ///
 /// ```
 /// netproof::enter!();
@@ -37,24 +42,70 @@ macro_rules! enter {
 }
 
 /// What came of entering: why it was refused, where it was tried in vain.
-static REFUSED: Mutex<Option<(&'static str, i32)>> = Mutex::new(None);
+static REFUSED: Mutex<Option<Refusal>> = Mutex::new(None);
 
 /// What [`enter!`](macro@crate::enter) does, for a program that calls it first in `main`.
 pub fn enter_now() {
     if has_capabilities() {
         return;
     }
+    // In a child first: a process that may make a user namespace but not map its user into it (an AppArmor that guards
+    // them) would be left as nobody, who can do less than the user could.
+    let entered = tried_in_a_child().and_then(|()| enter_namespace());
+    *REFUSED.lock().unwrap_or_else(PoisonError::into_inner) = entered.err();
+}
+
+/// The step that failed, of [`STEPS`], and the number of the error.
+type Refusal = (usize, i32);
+
+const STEPS: [&str; 6] = [
+    "making a user namespace",
+    "giving up setgroups",
+    "mapping the user",
+    "mapping the group",
+    "making a network namespace in a user namespace",
+    "forking",
+];
+
+/// Puts this process into a user namespace of its own, in which its user is root.
+fn enter_namespace() -> std::result::Result<(), Refusal> {
     let (user, group) = (geteuid(), getegid());
-    let steps = || -> std::result::Result<(), (&'static str, io::Error)> {
-        unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| ("making a user namespace", error.into()))?;
-        // Without this the group map is refused.
-        fs::write("/proc/self/setgroups", "deny").map_err(|error| ("giving up setgroups", error))?;
-        fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(|error| ("mapping the user", error))?;
-        fs::write("/proc/self/gid_map", format!("0 {group} 1")).map_err(|error| ("mapping the group", error))
-    };
-    if let Err((what, error)) = steps() {
-        let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        *REFUSED.lock().unwrap_or_else(PoisonError::into_inner) = Some((what, errno));
+    let failed = |step| move |error: io::Error| (step, error.raw_os_error().unwrap_or(libc::EIO));
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from).map_err(failed(0))?;
+    // Without this the group map is refused.
+    fs::write("/proc/self/setgroups", "deny").map_err(failed(1))?;
+    fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(failed(2))?;
+    fs::write("/proc/self/gid_map", format!("0 {group} 1")).map_err(failed(3))
+}
+
+/// What came of the same in a child, and whether it could then do what labs need.
+fn tried_in_a_child() -> std::result::Result<(), Refusal> {
+    let failed = |error: Errno| (5, error as i32);
+    let (told, tell) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    // SAFETY: there is one thread yet, or a user namespace cannot be entered; if there are more, the child may wait for
+    // a lock of the allocator's only where the C library does not see to that at a fork (glibc and musl do).
+    match unsafe { fork() }.map_err(failed)? {
+        ForkResult::Child => {
+            let able = || unshare(CloneFlags::CLONE_NEWNET).map_err(|error| (4, error as i32));
+            let (step, errno) = enter_namespace().and_then(|()| able()).err().unwrap_or_default();
+            let _ = write(&tell, &[(step as i32).to_ne_bytes(), errno.to_ne_bytes()].concat());
+            // SAFETY: `_exit` has no preconditions: nothing that the parent registered for its end is run.
+            unsafe { libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => {
+            drop(tell);
+            let mut said = [0; 8];
+            let read = fs::File::from(told).read_exact(&mut said);
+            // Where the caller ignores SIGCHLD, the kernel has reaped it.
+            let _ = waitpid(child, None);
+            let [step, errno] =
+                [0, 4].map(|at| i32::from_ne_bytes([said[at], said[at + 1], said[at + 2], said[at + 3]]));
+            match (read, errno) {
+                (Err(_), _) => Err((5, libc::EIO)),
+                (Ok(()), 0) => Ok(()),
+                (Ok(()), errno) => Err((step as usize, errno)),
+            }
+        }
     }
 }
 
@@ -66,9 +117,10 @@ pub fn ready() -> Result<()> {
     }
     let refused = *REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
     let what = match refused {
-        Some((what, errno)) => {
+        Some((step, errno)) => {
             format!(
-                "labs need root, or a user namespace, and {what} was refused: {}",
+                "labs need root, or a user namespace, and {} was refused: {}",
+                STEPS[step.min(STEPS.len() - 1)],
                 io::Error::from_raw_os_error(errno)
             )
         }
