@@ -1,5 +1,7 @@
 //! What `enter!` does to a process of an ordinary user, whom a lab is then for, or is not.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{env, fs, path::Path, process::Command};
 
 use netproof::{Deadline, Lab, Namespace, World};
