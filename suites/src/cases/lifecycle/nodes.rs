@@ -87,6 +87,7 @@ pub(super) fn added_isolated(stage: &mut Stage) -> Result<()> {
 pub(super) fn reused(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
+    hold_mac(stage)?;
     let node = newcomer(stage, "first");
     stage.add(node, Vec::new())?;
     let first = stage.node("first").clone();
@@ -106,6 +107,7 @@ pub(super) fn reused(stage: &mut Stage) -> Result<()> {
 pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
+    hold_mac(stage)?;
     let node = newcomer(stage, "newcomer");
     stage.add(node, Vec::new())?;
     let target = Target::from(&stage.node("newcomer").clone());
@@ -113,5 +115,17 @@ pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
     expect!(stage.host().neighbour(&target), Reachable | Delay | Stale | Probing);
     stage.remove("newcomer")?;
     expect!(stage.host().neighbour(&target), Absent | Failed);
+    Ok(())
+}
+
+/// Holds the bridge's MAC address by a port that has the lowest.
+///
+/// Where the kernel chooses it from the ports', it would change by chance as one goes, and the host's neighbours would be
+/// flushed with it.
+fn hold_mac(stage: &Stage) -> Result<()> {
+    let (host, bridge) = (stage.host(), stage.bridge_of(stage.node("netns1")));
+    host.apply(link::Veth::new("np-low", "np-low-peer").mac(netproof::Mac([0, 0, 0, 0, 0, 2])).request())?;
+    host.apply(link::set_master("np-low", host.index(bridge)?))?;
+    expect!(host.link("np-low"), Some(Link { master, .. }) if master == bridge);
     Ok(())
 }
