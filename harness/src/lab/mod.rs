@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use crate::{
     Error, Namespace, Result, Topology,
     implement::{Native, Shared, Site},
-    protocol::{Reply, Request},
+    protocol::{BridgeReply, Reply, Request},
     topology,
     world::Command,
 };
@@ -177,10 +177,21 @@ impl Lab {
         let mut part = self.asked.clone();
         part.nodes = vec![node.clone()];
         part.nat.publish = publish.clone();
-        let reply = self.implementation.add(&self.site, &Request::new(&part))?;
+        let mut reply = self.implementation.add(&self.site, &Request::new(&part))?;
+        self.recall(&mut reply);
         self.asked.nodes.push(node);
         self.asked.nat.publish.extend(publish);
         self.take(&reply, &part)
+    }
+
+    /// A reply to `add` names just what was added: of the bridges is true what the reply to `up` said.
+    fn recall(&self, reply: &mut Reply) {
+        for (asked, stands) in self.asked.bridges.iter().zip(&self.stands.bridges) {
+            if reply.bridges.iter().all(|said| said.name != asked.name) {
+                let (is, addresses) = (Some(stands.name.clone()), Some(stands.addresses.clone()));
+                reply.bridges.push(BridgeReply { name: asked.name.clone(), is, addresses });
+            }
+        }
     }
 
     /// Has a node, and the ports published for it, taken out; its namespace stays.

@@ -85,7 +85,6 @@ impl World {
     pub fn bind(&self, name: &str, namespace: &Namespace) -> Result<()> {
         let path = format!("/run/netns/{name}");
         let bind = || {
-            fs::create_dir_all("/run/netns")?;
             if Path::new(&path).exists() {
                 let _ = nix::mount::umount2(path.as_str(), nix::mount::MntFlags::MNT_DETACH);
             }

@@ -49,6 +49,10 @@ pub(super) fn before_fork(folders: &[PathBuf]) -> io::Result<()> {
     devices()?;
     settings()?;
     mount_fs("tmpfs", "/run", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0755,size=1g"))?;
+    // As `ip netns` leaves it: whoever finds it otherwise mounts it once more, over the namespaces that are bound there.
+    fs::create_dir("/run/netns")?;
+    bind("/run/netns", "/run/netns")?;
+    mount(None::<&str>, "/run/netns", None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
     mount_fs("tmpfs", "/tmp", MsFlags::empty(), Some("mode=1777,size=1g"))?;
     fs::create_dir_all(SCRATCH)?;
     trees.into_iter().try_for_each(|(path, is_folder, tree)| put(path, is_folder, &tree))
