@@ -215,6 +215,23 @@ fn a_stale_deviation_is_an_error() {
     assert_eq!(call(&["run", "pair/a-bridge-left-down", "--deviations", &path]).0, 0);
 }
 
+/// Without its line in the list, a known failure fails the run, whatever its level: lists are whole.
+#[rstest]
+#[case::must("links/the-bridges-mac-does-not-follow-its-ports")]
+#[case::should("filter/the-way-out-passes-a-forward-policy-of-drop")]
+fn a_missing_deviation_is_an_error(#[case] id: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let listed = include_str!("../fixtures/deviations/article.toml");
+    let without: String = listed.split_inclusive("[[known]]\n").filter(|part| !part.contains(id)).collect();
+    let without = without.trim_end_matches("[[known]]\n");
+    assert_eq!(listed.matches("reason").count(), without.matches("reason").count() + 1);
+    let path = file(&folder, "known.toml", without);
+    let run = ["run", "--implementation", "article", id];
+    assert_eq!(call(&run).0, 0);
+    let (status, stdout, _) = call(&[&run[..], &["--deviations", &path]].concat());
+    assert_eq!(status, 1, "{stdout}");
+}
+
 /// `compare` tells what got worse, and ends with 1; the other way round it got better, and ends with 0.
 #[test]
 fn compare() {
