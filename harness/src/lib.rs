@@ -46,6 +46,7 @@ pub mod topology;
 pub mod watch;
 pub mod world;
 
+mod forks;
 mod labels;
 mod netlink;
 mod ruleset;

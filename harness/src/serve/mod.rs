@@ -65,6 +65,7 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        crate::forks::closed_for_good();
     }
 }
 
@@ -165,9 +166,40 @@ fn bound(kind: Type, at: SocketAddr) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{
+        net::Ipv4Addr,
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+        time::Duration,
+    };
 
-    use crate::probe::testing::{look, pair};
+    use crate::{
+        Deadline, World,
+        probe::testing::{look, pair},
+    };
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// A process that is being started meanwhile has a copy of every socket for a moment: the port is free all the same.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn a_fork_does_not_keep_a_port() {
+        let (_a, b) = pair();
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    World::new(&b, &[]).unwrap().command("/bin/true").output(Deadline::after(SOON)).unwrap();
+                }
+            });
+            for _ in 0..300 {
+                drop(b.serve_http((Ipv4Addr::new(10, 0, 0, 2), 7001)).unwrap());
+                drop(b.serve_udp((Ipv4Addr::new(10, 0, 0, 2), 7001)).unwrap());
+            }
+            is_done.store(true, Ordering::Relaxed);
+        });
+    }
 
     /// A port is free as soon as its server was dropped, whether it had been asked or not.
     ///
