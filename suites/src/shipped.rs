@@ -40,6 +40,7 @@ static SHIPPED: &[Shipped] = &shipped! {
         "parts/tools.py";
     "mininet": "driver" "kit.py";
     "netavark": "driver" "kit.py";
+    "networkd": "driver" "kit.py";
     "podman": "driver" "kit.py";
 };
 
