@@ -97,7 +97,7 @@ impl Mutant {
         }
         let items = mutant.items();
         for name in mutant.fails.keys() {
-            if !items.iter().any(|item| is_named(name, item.case.id, &item.topology.name)) {
+            if !items.iter().any(|item| is_item(name, item.case.id, &item.topology.name)) {
                 return Err(format!("{source}: no case `{name}` is tried on {}", mutant.on.join(", ")));
             }
         }
@@ -129,11 +129,12 @@ impl Mutant {
     /// What is wrong with an outcome, where something is.
     fn problem(&self, outcome: &Outcome) -> Option<String> {
         let Outcome { id, topology, verdict, evidence, reason, .. } = outcome;
-        let cause = self.fails.iter().find(|(name, _)| is_named(name, id, topology)).map(|(_, cause)| cause);
+        let cause = self.fails.iter().find(|(name, _)| is_item(name, id, topology)).map(|(_, cause)| cause);
         let why = reason.as_deref().unwrap_or_default();
+        let is_named = |cause: &str| why.contains(cause) || evidence.as_deref().unwrap_or_default().contains(cause);
         match (verdict, cause) {
             (Verdict::Error, _) => Some(format!("{id} on {topology} ends in an error: {why}")),
-            (Verdict::Fail, Some(cause)) if evidence.as_ref().is_some_and(|evidence| evidence.contains(cause)) => None,
+            (Verdict::Fail, Some(cause)) if is_named(cause) => None,
             (Verdict::Fail, Some(cause)) => {
                 Some(format!("{id} on {topology} fails, but does not name `{cause}`: {why}"))
             }
@@ -180,7 +181,7 @@ pub fn unproven(mutants: &[Mutant]) -> Vec<&'static str> {
 }
 
 /// `nat/two@publish` is `nat/two` on `publish` only.
-fn is_named(name: &str, id: &str, topology: &str) -> bool {
+fn is_item(name: &str, id: &str, topology: &str) -> bool {
     is_of(name, id) && name.split_once('@').is_none_or(|(_, only)| only == topology)
 }
 
