@@ -121,7 +121,8 @@ fn keeps_default(stage: &mut Stage) -> Result<()> {
     let learned = |list: &[netproof::probe::routes::Route]| {
         list.iter().any(|route| route.protocol == "ra" && route.to == netproof::topology::Destination::Default)
     };
-    host.settle_addresses()?;
+    // It is ready once it has a link-local address, which it makes after the link is there.
+    expect!(host.addresses(), list if list.iter().any(|own| own.dev == "eth0" && own.address.to_string().starts_with("fe80:") && !own.tentative));
     advertise()?;
     expect!(host.routes(), list if learned(list));
     stage.up()?;
