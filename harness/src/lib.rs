@@ -46,7 +46,6 @@ pub mod topology;
 pub mod watch;
 pub mod world;
 
-mod forks;
 mod labels;
 mod netlink;
 mod ruleset;

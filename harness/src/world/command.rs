@@ -24,7 +24,7 @@ use nix::{
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::{SCRATCH, World, cgroup::Subtree, init::is_ready_by, sys};
-use crate::{Deadline, Error, Namespace, Result, forks};
+use crate::{Deadline, Error, Namespace, Result};
 
 /// A program to be started in a world.
 #[must_use = "nothing runs before `output` or `spawn`"]
@@ -161,11 +161,7 @@ impl<'world> Command<'world> {
         command.args(&self.arguments).env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(SCRATCH).stdin(end()).stdout(end()).stderr(end());
         sys::set_apart(&mut command, self.world.cgroup.as_ref().map(Subtree::procs).transpose()?);
-        let process = Arc::new(Mutex::new(self.world.with_all(&self.inside, || {
-            // It returns once the child has become the program.
-            let _forking = forks::forking();
-            command.spawn()
-        })?));
+        let process = Arc::new(Mutex::new(self.world.with_all(&self.inside, || command.spawn())?));
         let mut children = self.world.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain(is_still_there);
         children.push(Arc::clone(&process));

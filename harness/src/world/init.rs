@@ -30,7 +30,7 @@ use super::{
     cgroup::{Entrance, Subtree},
     mounts, sys,
 };
-use crate::{Deadline, Namespace, forks};
+use crate::{Deadline, Namespace};
 
 /// The keeper of a world, as the test process holds it; dropped, it ends the world.
 #[derive(Debug)]
@@ -97,8 +97,6 @@ pub(super) fn start(host: &Namespace, folders: &[PathBuf], cgroup: Option<&Subtr
     let kept = Kept { parent, lifeline: lifeline_end, tell, cgroup };
     // The test's handlers are not to run in the children; the thread is given up, so nobody misses its mask.
     SigSet::all().thread_block()?;
-    // Once it is ready, neither it nor PID 1 has any more of this process's descriptors than it keeps.
-    let _forking = forks::forking();
     match sys::fork()? {
         ForkResult::Child => sys::exit(keep(&kept)),
         ForkResult::Parent { child } => {
