@@ -13,7 +13,7 @@ use crate::{
 pub fn matrix(report: &Report) -> String {
     let mut text = format!(
         "# The matrix\n\nHow implementations do on suite {} (Linux {}). Generated from a report; never written by hand:\n\n\
-         ```sh\nnetproof run --all --report out && netproof matrix out/report.json\n```\n\n\
+         ```sh\nnetproof run --all [--profile core] --report out && netproof matrix out/report.json\n```\n\n\
          A cell says how many cases passed of those that were tried, cases times topologies; an empty one, that the\n\
          implementation builds nothing that the suite is about.\n\n",
         report.suite.version, report.kernel
