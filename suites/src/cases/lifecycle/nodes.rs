@@ -122,7 +122,7 @@ pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
 ///
 /// Where the kernel chooses it from the ports', it would change by chance as one goes, and the host's neighbours would be
 /// flushed with it.
-fn hold_mac(stage: &Stage) -> Result<()> {
+pub(super) fn hold_mac(stage: &Stage) -> Result<()> {
     let (host, bridge) = (stage.host(), stage.bridge_of(stage.node("netns1")));
     host.apply(link::Veth::new("np-low", "np-low-peer").mac(netproof::Mac([0, 0, 0, 0, 0, 2])).request())?;
     host.apply(link::set_master("np-low", host.index(bridge)?))?;

@@ -127,6 +127,7 @@ pub(super) fn removed_port(stage: &mut Stage) -> Result<()> {
 pub(super) fn open_connections(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
+    nodes::hold_mac(stage)?;
     let rule = stage.topology().nat.publish.iter().find(|rule| rule.protocol == Transport::Tcp).cloned();
     let rule = rule.expect("the topology publishes a TCP port");
     let node = stage.node(&rule.node).clone();
