@@ -271,9 +271,11 @@ fn walk(folder: &Path, below: &str, found: &mut BTreeMap<String, String>) -> io:
     Ok(())
 }
 
-/// Whether it changes by itself, or repeats what a link says.
+/// Whether it changes by itself, or repeats what a link says. The kernel draws a Fast Open key for the first listener.
 fn is_volatile(path: &str) -> bool {
-    path.ends_with("nf_conntrack_count") || device_of(path).is_some() && path.ends_with("/mtu")
+    path.ends_with("nf_conntrack_count")
+        || path.ends_with("tcp_fastopen_key")
+        || device_of(path).is_some() && path.ends_with("/mtu")
 }
 
 /// The device whose sysctl it is: `ipv4/conf/br0/rp_filter`.

@@ -38,9 +38,11 @@ static SHIPPED: &[Shipped] = &shipped! {
     "iproute2":
         "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
         "parts/tools.py";
+    "lxc": "driver" "kit.py";
     "mininet": "driver" "kit.py";
     "netavark": "driver" "kit.py";
     "networkd": "driver" "kit.py";
+    "nspawn": "driver" "kit.py";
     "podman": "driver" "kit.py";
 };
 

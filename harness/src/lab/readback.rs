@@ -111,7 +111,11 @@ fn read_node(
     let links = Links::of(namespace)?;
     for interface in &mut node.interfaces {
         let said = said.and_then(|said| said.interfaces.iter().find(|said| said.name == interface.name));
+        let asked = interface.name.clone();
         let link = read_interface(&links, &node.name, interface, said)?;
+        for dev in node.routes.iter_mut().filter_map(|route| route.dev.as_mut()).filter(|dev| **dev == asked) {
+            dev.clone_from(&interface.name);
+        }
         if interface.port.is_some() {
             let port = host.peer_of(&link, &node.name, interface)?;
             attached(host, bridges, &port, &node.name, interface)?;
