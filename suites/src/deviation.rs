@@ -6,6 +6,7 @@ use netproof::Topology;
 use serde::Deserialize;
 
 use crate::{
+    from_toml,
     run::{Outcome, Verdict},
     suite::all_cases,
 };
@@ -36,10 +37,7 @@ pub struct Known {
 impl Deviations {
     /// Reads a file. `source` is what messages call it.
     pub fn parse(source: &str, text: &str) -> Result<Self, String> {
-        let deviations: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            format!("{source}:{line}: {}", error.message().trim_end())
-        })?;
+        let deviations: Self = from_toml(source, text)?;
         for (place, known) in deviations.known.iter().enumerate() {
             let Some(case) = all_cases().find(|case| case.id == known.case) else {
                 return Err(format!("{source}: no case has the id `{}`", known.case));

@@ -36,5 +36,13 @@ pub use crate::{
 /// The version of the suite, written into every report: it moves with the claims, not with the code.
 pub const SUITE_VERSION: &str = "0.1.0";
 
+/// Reads a file of ours; errors point at the line. `source` is what they call the file.
+fn from_toml<T: serde::de::DeserializeOwned>(source: &str, text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        format!("{source}:{line}: {}", error.message().trim_end())
+    })
+}
+
 #[cfg(test)]
 netproof::enter!();

@@ -7,6 +7,7 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use indicatif::{ProgressBar, ProgressStyle};
 
 mod compare;
 mod doctor;
@@ -127,6 +128,14 @@ pub(crate) fn print(text: &str) -> Result<(), Wrong> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// A bar that shows how far something is; nothing where there is no terminal.
+pub(crate) fn progress(length: usize, style: &str, prefix: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(prefix.to_owned());
+    bar
 }
 
 /// A file that a message names.

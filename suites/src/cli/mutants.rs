@@ -9,14 +9,13 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use netproof_suites::{
     mutant::{Mutant, Trial, unproven},
     report::Style,
     run::{Stop, Verdict},
 };
 
-use super::{Ended, Wrong, print, run::stopped_by_signals};
+use super::{Ended, Wrong, print, progress, run::stopped_by_signals};
 
 /// Which mutants
 #[derive(clap::Args)]
@@ -79,11 +78,8 @@ fn chosen(args: &Args, shipped: &[Mutant]) -> Result<Vec<Mutant>, Wrong> {
 }
 
 fn attempt(mutants: &[Mutant], args: &Args, stop: &Stop) -> Vec<Trial> {
-    let style = "{prefix} [{bar:30}] {pos}/{len} {wide_msg}";
-    let total: usize = mutants.iter().map(|mutant| mutant.items().len()).sum();
-    let bar = ProgressBar::new(total as u64);
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix("mutants");
+    let total = mutants.iter().map(|mutant| mutant.items().len()).sum();
+    let bar = progress(total, "{prefix} [{bar:30}] {pos}/{len} {wide_msg}", "mutants");
     let queue: Mutex<VecDeque<&Mutant>> = Mutex::new(mutants.iter().collect());
     let done = Mutex::new(Vec::new());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use netproof::Topology;
 use netproof_suites::{
     case::Level,
@@ -25,7 +25,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{Ended, Wrong, print, select};
+use super::{Ended, Wrong, print, progress, select};
 
 /// What to try, on whom, and how
 #[derive(clap::Args)]
@@ -201,10 +201,11 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
 
 /// Tries the items, with a bar on a terminal and a line for each failure as it comes.
 fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &Stop) -> Vec<Outcome> {
-    let bar = if args.format == Format::Text { ProgressBar::new(items.len() as u64) } else { ProgressBar::hidden() };
     let style = "{spinner} {prefix} {pos}/{len} {wide_msg} {elapsed}";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(subject.description.name.clone());
+    let bar = match args.format {
+        Format::Text => progress(items.len(), style, &subject.description.name),
+        _ => ProgressBar::hidden(),
+    };
     let failed = AtomicUsize::new(0);
     let options = Options {
         jobs: args.jobs.into(),

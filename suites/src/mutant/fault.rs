@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use netproof::{
-    Deadline, Error, Result, Topology,
-    implement::{Site, Step},
-};
+use netproof::{Deadline, Error, Result, Topology, implement::Site};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,8 +12,6 @@ use serde_json::Value;
 pub(super) struct Fault {
     /// The verb does nothing at all, and succeeds.
     pub skip: bool,
-    /// Steps that are left out.
-    pub without: Vec<Step>,
     /// What is asked for instead: values by their places in the request, `nodes.1.routes`.
     pub request: BTreeMap<String, Value>,
     /// Lines for the shell, in the lab's `host`, before the verb; where one fails, so does the verb.
@@ -40,9 +35,8 @@ pub(super) struct RuleFault {
 impl Fault {
     /// Whether the verb does something else than it should.
     pub(super) fn is_any(&self) -> bool {
-        let Self { skip, without, request, before, after, rules } = self;
-        *skip
-            || !(without.is_empty() && request.is_empty() && before.is_empty() && after.is_empty() && rules.is_empty())
+        let Self { skip, request, before, after, rules } = self;
+        *skip || !(request.is_empty() && before.is_empty() && after.is_empty() && rules.is_empty())
     }
 
     /// The topology with what is asked for instead.

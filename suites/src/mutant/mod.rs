@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use include_dir::{Dir, include_dir};
-use netproof::Topology;
+use netproof::{Topology, implement::Step};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    run::{Item, Options, Outcome, Stop, Subject, Verdict, all_items, grade},
+    case::{Case, Level},
+    from_toml,
+    run::{Item, Options, Outcome, Stop, Subject, Verdict, grade, items_on},
     shipped,
     suite::all_cases,
 };
@@ -35,6 +37,9 @@ pub struct Mutant {
     /// Suites, cases, or first words of cases' ids that may fail for the same cause; `*`: all. All others have to pass.
     #[serde(default)]
     pub may_fail: Vec<String>,
+    /// Steps that the implementation leaves out, at whichever verb.
+    #[serde(default)]
+    without: Vec<Step>,
     /// What is wrong at each verb.
     #[serde(default)]
     up: Fault,
@@ -87,17 +92,14 @@ impl Mutant {
 
     /// Reads a text. `source` is what messages call it.
     pub fn parse(source: &str, text: &str) -> Result<Self, String> {
-        let mut mutant: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            format!("{source}:{line}: {}", error.message().trim_end())
-        })?;
+        let mut mutant: Self = from_toml(source, text)?;
         mutant.name = Path::new(source).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         for topology in &mutant.on {
             Topology::shipped(topology).map_err(|error| format!("{source}: {error}"))?;
         }
-        let items = mutant.items();
         for name in mutant.fails.keys() {
-            if !items.iter().any(|item| is_item(name, item.case.id, &item.topology.name)) {
+            let is_tried = |case: &Case| case.on.iter().any(|on| mutant.is_on(on) && is_item(name, case.id, on));
+            if !all_cases().any(is_tried) {
                 return Err(format!("{source}: no case `{name}` is tried on {}", mutant.on.join(", ")));
             }
         }
@@ -108,12 +110,14 @@ impl Mutant {
         Ok(mutant)
     }
 
-    /// How many cases it is tried on.
+    /// Every case of its topologies.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
-        let mut items = all_items();
-        items.retain(|item| self.on.contains(&item.topology.name));
-        items
+        items_on(|topology| self.is_on(topology))
+    }
+
+    fn is_on(&self, topology: &str) -> bool {
+        self.on.iter().any(|name| name == topology)
     }
 
     /// Tries every case of its topologies on it. `told` hears of each as it ends.
@@ -145,9 +149,7 @@ impl Mutant {
             _ => None,
         }
     }
-}
 
-impl Mutant {
     /// Whether a case may fail, besides those that have to.
     fn may(&self, id: &str) -> bool {
         let case = all_cases().find(|case| case.id == id);
@@ -176,7 +178,7 @@ const OF_THE_KERNEL: [&str; 1] = ["veth/a-moved-end-loses-its-state"];
 #[must_use]
 pub fn unproven(mutants: &[Mutant]) -> Vec<&'static str> {
     let named = |id: &str| mutants.iter().flat_map(|mutant| mutant.fails.keys()).any(|name| is_of(name, id));
-    let must = all_cases().filter(|case| case.level == crate::Level::Must);
+    let must = all_cases().filter(|case| case.level == Level::Must);
     must.map(|case| case.id).filter(|id| !named(id) && !OF_THE_KERNEL.contains(id)).collect()
 }
 

@@ -19,9 +19,7 @@ pub(super) struct Mutated {
 
 impl Mutated {
     pub(super) fn new(mutant: &Mutant) -> Self {
-        let Mutant { up, down, add, remove, .. } = mutant;
-        let left_out = [up, down, add, remove].into_iter().flat_map(|fault| fault.without.iter().copied());
-        Self { native: Native::without(left_out), mutant: mutant.clone() }
+        Self { native: Native::without(mutant.without.iter().copied()), mutant: mutant.clone() }
     }
 
     /// One verb, with its fault.

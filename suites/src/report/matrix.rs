@@ -37,10 +37,9 @@ fn table(text: &mut String, report: &Report) {
 }
 
 fn cell(graded: &Graded, suite: &str) -> String {
-    let of_suite = |outcome: &&Outcome| outcome.id.split('/').next() == Some(suite);
-    let count = |verdict| graded.cases.iter().filter(of_suite).filter(|outcome| outcome.verdict == verdict).count();
-    let passed = count(Verdict::Pass);
-    let tried = passed + count(Verdict::Fail) + count(Verdict::Known) + count(Verdict::Error);
+    let passed = graded.count(suite, Verdict::Pass);
+    let others = [Verdict::Fail, Verdict::Known, Verdict::Error].map(|verdict| graded.count(suite, verdict));
+    let tried = passed + others.iter().sum::<usize>();
     match tried {
         0 => String::new(),
         _ if passed == tried => format!("{passed}"),

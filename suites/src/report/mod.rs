@@ -80,6 +80,13 @@ pub struct Graded {
     pub cases: Vec<Outcome>,
 }
 
+impl Graded {
+    /// How many outcomes of a suite's cases have this verdict.
+    fn count(&self, suite: &str, verdict: Verdict) -> usize {
+        self.cases.iter().filter(|outcome| outcome.suite() == suite && outcome.verdict == verdict).count()
+    }
+}
+
 impl Report {
     /// A report of nothing yet.
     #[must_use]

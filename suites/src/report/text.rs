@@ -121,12 +121,10 @@ fn table(graded: &Graded) -> Table {
     let heads = [format!("{} {}", graded.name, graded.version)].into_iter();
     table.set_header(heads.chain(["pass", "fail", "known", "unsupported", "error"].map(ToOwned::to_owned)));
     for suite in SUITES {
-        let of_suite = |outcome: &&Outcome| outcome.id.split('/').next() == Some(suite.name);
-        if !graded.cases.iter().any(|outcome| of_suite(&outcome)) {
+        if !graded.cases.iter().any(|outcome| outcome.suite() == suite.name) {
             continue;
         }
-        let count = |verdict| graded.cases.iter().filter(of_suite).filter(|outcome| outcome.verdict == verdict).count();
-        let counts = COLUMNS.map(|verdict| match count(verdict) {
+        let counts = COLUMNS.map(|verdict| match graded.count(suite.name, verdict) {
             0 => "-".to_owned(),
             some => some.to_string(),
         });

@@ -81,6 +81,14 @@ pub struct Outcome {
     pub evidence: Option<String>,
 }
 
+impl Outcome {
+    /// The name of its case's suite.
+    #[must_use]
+    pub fn suite(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+}
+
 /// What came of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,8 +108,14 @@ pub enum Verdict {
 /// Every case on every topology that the shipped suites have.
 #[must_use]
 pub fn all_items() -> Vec<Item> {
+    items_on(|_| true)
+}
+
+/// Those on the topologies that are wanted.
+pub(crate) fn items_on(is_wanted: impl Fn(&str) -> bool) -> Vec<Item> {
     let shipped = |name: &str| Topology::shipped(name).expect("a test finds every topology that a case names");
-    all_cases().flat_map(|case| case.on.iter().map(move |name| Item { case, topology: shipped(name) })).collect()
+    let pairs = all_cases().flat_map(|case| case.on.iter().map(move |name| (case, *name)));
+    pairs.filter(|(_, name)| is_wanted(name)).map(|(case, name)| Item { case, topology: shipped(name) }).collect()
 }
 
 /// Tries every item on the subject, `jobs` at a time, and returns the outcomes in the items' order. `told` hears of each
