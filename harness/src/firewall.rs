@@ -179,14 +179,7 @@ impl Firewall {
     /// Takes away the rules that `unwanted` picks.
     pub fn delete_rules(&self, unwanted: impl Fn(&Table, &Chain, &Rule) -> bool) -> Result<()> {
         let mut batch = self.batch();
-        let ruleset = self.ruleset()?;
-        for table in &ruleset.tables {
-            for chain in &table.chains {
-                for rule in chain.rules.iter().filter(|rule| unwanted(table, chain, rule)) {
-                    batch.delete_rule(table.family, &table.name, &chain.name, rule.handle);
-                }
-            }
-        }
+        batch.delete_rules(&self.ruleset()?, unwanted);
         batch.commit()
     }
 }
@@ -297,6 +290,17 @@ impl Batch {
         let parts = vec![string(1, table), string(2, chain), attribute(3, &handle.to_be_bytes())];
         let doing = format!("deleting rule {handle} of chain {family} {table} {chain}");
         self.push(doing, SUBSYSTEM | 8, 0, family as u8, parts);
+    }
+
+    /// Takes away the rules of a ruleset that `unwanted` picks.
+    pub fn delete_rules(&mut self, ruleset: &Ruleset, unwanted: impl Fn(&Table, &Chain, &Rule) -> bool) {
+        for table in &ruleset.tables {
+            for chain in &table.chains {
+                for rule in chain.rules.iter().filter(|rule| unwanted(table, chain, rule)) {
+                    self.delete_rule(table.family, &table.name, &chain.name, rule.handle);
+                }
+            }
+        }
     }
 
     /// Has it all happen.

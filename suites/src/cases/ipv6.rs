@@ -121,8 +121,7 @@ fn keeps_default(stage: &mut Stage) -> Result<()> {
     let learned = |list: &[netproof::probe::routes::Route]| {
         list.iter().any(|route| route.protocol == "ra" && route.to == netproof::topology::Destination::Default)
     };
-    // It is ready once it has a link-local address, which it makes after the link is there.
-    expect!(host.addresses(), list if list.iter().any(|own| own.dev == "eth0" && own.address.to_string().starts_with("fe80:") && !own.tentative));
+    has_link_local(&host, "eth0");
     advertise()?;
     expect!(host.routes(), list if learned(list));
     stage.up()?;

@@ -208,8 +208,7 @@ fn bystander_takes_it(stage: &mut Stage) -> Result<()> {
     bystander.apply(link::set_up("b"))?;
     attacker.settle(&["a"])?;
     bystander.settle(&["b"])?;
-    // It is ready once it has an address of its own, which it makes after the link is there.
-    expect!(bystander.addresses(), list if list.iter().any(|own| own.dev == "b" && !own.tentative));
+    has_link_local(&bystander, "b");
     let injector = attacker.injector("a")?;
     let source: std::net::Ipv6Addr = "fe80::bad".parse().expect("it is one");
     injector.send(&forge::router_advertisement(injector.mac(), source, 1800, "2001:db8:bad::".parse().ok()))?;

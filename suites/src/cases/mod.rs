@@ -121,6 +121,11 @@ mod prelude {
         found.ok_or_else(|| netproof::Error::Usage(format!("{link} in {} has no MAC address", node.name())))
     }
 
+    /// Waits until a link takes router advertisements: once it has a link-local address, which it makes after it is up.
+    pub(super) fn has_link_local(node: &netproof::Namespace, dev: &str) {
+        expect!(node.addresses(), list if list.iter().any(|own| own.dev == dev && own.address.to_string().starts_with("fe80:") && !own.tentative));
+    }
+
     /// Takes away the default routes of a node, of one IP version.
     pub(super) fn drop_defaults(node: &Node, version: Version) -> Result<()> {
         for route in node.routes().list()? {

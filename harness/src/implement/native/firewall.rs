@@ -43,17 +43,10 @@ pub(super) fn clear(host: &Namespace) -> Result<()> {
 }
 
 fn take_away(batch: &mut Batch, before: &Ruleset) {
-    for table in &before.tables {
-        if is_ours(table) {
-            batch.delete_table(table.family, TABLE);
-            continue;
-        }
-        for chain in &table.chains {
-            for rule in chain.rules.iter().filter(|rule| rule.comment.as_deref() == Some(MARK)) {
-                batch.delete_rule(table.family, &table.name, &chain.name, rule.handle);
-            }
-        }
+    for table in before.tables.iter().filter(|table| is_ours(table)) {
+        batch.delete_table(table.family, TABLE);
     }
+    batch.delete_rules(before, |table, _, rule| !is_ours(table) && rule.comment.as_deref() == Some(MARK));
 }
 
 fn is_ours(table: &Table) -> bool {
