@@ -131,7 +131,8 @@ mod tests {
         let address = "fd00::1/64".parse().unwrap();
         let both = [(&a, "a0", 5), (&b, "b0", 6)];
         for (namespace, link, _) in both {
-            namespace.set_sysctl(&format!("net.ipv6.conf.{link}.accept_dad"), "1").unwrap();
+            let settings = ["accept_dad", "dad_transmits"].map(|name| (format!("net.ipv6.conf.{link}.{name}"), "1"));
+            namespace.set_sysctls(&settings).unwrap();
             namespace.apply(link::set_up(link)).unwrap();
         }
         for (namespace, link, index) in both {

@@ -228,9 +228,7 @@ fn duplicate_address() {
     let (net, dev) = (format!("{address}/64").parse().unwrap(), two.index("veth2-1").unwrap());
     two.apply(addr::delete(dev, net)).unwrap();
     one.apply(addr::add_without_dad(one.index("veth1-1").unwrap(), net)).unwrap();
-    for dev in ["all", "veth2-1"] {
-        two.set_sysctl(&format!("net.ipv6.conf.{dev}.accept_dad"), "1").unwrap();
-    }
+    two.set_sysctl("net.ipv6.conf.veth2-1.dad_transmits", "1").unwrap();
     let mut changes = two.changes(&[crate::watch::Group::Ipv6Address]).unwrap();
     two.apply(addr::add(dev, net)).unwrap();
     let failed = |state: &State| state.address(address).is_some_and(|own| own.dadfailed);

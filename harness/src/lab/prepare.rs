@@ -143,8 +143,9 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         ("disable_ipv6", "0"),
         ("accept_ra", "1"),
         ("accept_redirects", "1"),
-        ("dad_transmits", "1"),
-        // The first of its probes goes out at once instead of after a random part of a second.
+        // No address waits a second for duplicates: a claim about their detection asks for it.
+        ("dad_transmits", "0"),
+        // The first probe goes out at once instead of after a random part of a second.
         ("router_solicitation_delay", "0"),
     ];
     let ipv4 = ["ipv4/conf/all", "ipv4/conf/default"].map(|folder| ipv4.map(|(name, value)| (folder, name, value)));

@@ -134,7 +134,7 @@ mod tests {
         for line in ["a0               10.0.0.1/24", "a0               fd00::1/64", "lo               127.0.0.1/8"] {
             assert!(has(line), "{line} in {:?}", shown());
         }
-        a.set_sysctl("net.ipv6.conf.a0.accept_dad", "1").unwrap();
+        a.set_sysctls(&["accept_dad", "dad_transmits"].map(|name| (format!("net.ipv6.conf.a0.{name}"), "1"))).unwrap();
         a.add_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
         assert!(has("a0               fd00::7/64 tentative"), "{:?}", shown());
         a.settle_addresses().unwrap();

@@ -31,7 +31,7 @@ pub(super) const SUITE: Suite = Suite {
             source: "RFC 4862 5.4, which leaves it to a node to turn it off (5.1)",
             failing: "Two containers with one address break each other without a word.",
             on: &["gateway-v6", "internal-v6"],
-            start: Built,
+            start: Prepared,
             run: duplicate,
         },
         Case {
@@ -41,7 +41,7 @@ pub(super) const SUITE: Suite = Suite {
             source: "moby#15840; containernetworking/cni#52; RFC 7527",
             failing: "On a network with hairpin mode, IPv6 addresses are refused as duplicates of themselves.",
             on: &["hairpin-v6"],
-            start: Built,
+            start: Prepared,
             run: hairpin,
         },
         Case {
@@ -67,10 +67,18 @@ pub(super) const SUITE: Suite = Suite {
     ],
 };
 
+/// Builds with so many probes for duplicates, a second apart, of every address: a lab has none by default.
+fn up_with_detection(stage: &mut Stage, probes: &str) -> Result<()> {
+    let site = stage.site();
+    for place in [&site.host].into_iter().chain(&site.nodes) {
+        place.set_sysctl("net.ipv6.conf.default.dad_transmits", probes)?;
+    }
+    stage.up()
+}
+
 fn not_tentative(stage: &mut Stage) -> Result<()> {
     // It takes longer than any `up` that does not wait for it: else it would have ended by chance.
-    stage.host().set_sysctl("net.ipv6.conf.default.dad_transmits", "4")?;
-    stage.up()?;
+    up_with_detection(stage, "3")?;
     // Looked at once, without patience: it is what `up` returned with that counts.
     for place in [stage.host()].into_iter().chain(stage.nodes()) {
         let own: Vec<IpNet> = place.prefixes().to_vec();
@@ -91,6 +99,7 @@ fn not_tentative(stage: &mut Stage) -> Result<()> {
 }
 
 fn duplicate(stage: &mut Stage) -> Result<()> {
+    up_with_detection(stage, "1")?;
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
     let taken = netns2.prefixes().iter().find(|net| net.addr().is_ipv6()).copied().expect("it has one");
     netns1.apply(addr::add(netns1.index(netns1.device())?, taken))?;
@@ -103,6 +112,7 @@ fn duplicate(stage: &mut Stage) -> Result<()> {
 }
 
 fn hairpin(stage: &mut Stage) -> Result<()> {
+    up_with_detection(stage, "1")?;
     for node in stage.nodes() {
         expect!(stage.host().link(node.port()), Some(Link { port_flags, .. }) if port_flags.contains(&"hairpin"));
     }
