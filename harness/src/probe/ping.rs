@@ -50,7 +50,7 @@ impl Namespace {
 /// One ICMP echo exchange; made by [`Namespace::ping`].
 ///
 /// A look sends a request with an identifier of its own, so that no late answer to another look is taken for its
-/// own, and listens for 500 ms (times the time scale, at most 2.5 s). Where this host finds no neighbour meanwhile,
+/// own, and listens for 250 ms (times the time scale, at most 2.5 s). Where this host finds no neighbour meanwhile,
 /// it sends another: [`Heard::NoReply`] always means that whole time, and a note tells of the neighbour.
 #[derive(Clone, Debug)]
 #[must_use = "a ping is sent by `look` or `expect!`"]

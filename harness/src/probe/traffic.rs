@@ -25,11 +25,11 @@ use crate::{
     watch::{Changes, Group},
 };
 
-/// How long nothing must be heard before it counts as silence: 500 ms times the time scale, at most 2.5 s.
+/// How long nothing must be heard before it counts as silence: 250 ms times the time scale, at most 2.5 s.
 ///
 /// It is never shortened, not even by a deadline: that nothing came in 5 ms says nothing.
 pub(crate) fn silence() -> Duration {
-    Duration::from_millis(500).mul_f64(time_scale()).min(Duration::from_millis(2500))
+    Duration::from_millis(250).mul_f64(time_scale()).min(Duration::from_millis(2500))
 }
 
 /// The watch of a probe whose answer may change unannounced: what it sends, or counts. Much of what may change on the way tells nobody, so it asks again soon
