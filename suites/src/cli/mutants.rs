@@ -77,6 +77,9 @@ fn chosen(args: &Args, shipped: &[Mutant]) -> Result<Vec<Mutant>, Wrong> {
     args.names.iter().map(one).collect()
 }
 
+/// How many labs of one mutant stand at once: those in which a case fails wait for what does not come.
+const LABS: usize = 8;
+
 fn attempt(mutants: &[Mutant], args: &Args, stop: &Stop) -> Vec<Trial> {
     let total = mutants.iter().map(|mutant| mutant.items().len()).sum();
     let bar = progress(total, "{prefix} [{bar:30}] {pos}/{len} {wide_msg}", "mutants");
@@ -90,7 +93,7 @@ fn attempt(mutants: &[Mutant], args: &Args, stop: &Stop) -> Vec<Trial> {
                     && let Some(mutant) = next()
                 {
                     bar.set_message(mutant.name.clone());
-                    let trial = mutant.attempt(2, Duration::from_secs(120), stop, &|_| bar.inc(1));
+                    let trial = mutant.attempt(LABS, Duration::from_secs(120), stop, &|_| bar.inc(1));
                     done.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
                 }
             });

@@ -268,10 +268,10 @@ pub(crate) fn stopped_by_signals() -> Result<Arc<Stop>, Wrong> {
     Ok(stop)
 }
 
-/// Twice as many labs as processors: much of a case's time is spent waiting for a reply, or for none.
+/// Four times as many labs as processors: most of a case's time is spent waiting for a reply, or for none.
 fn default_jobs() -> u16 {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    u16::try_from(processors * 2).unwrap_or(8)
+    u16::try_from(processors * 4).unwrap_or(16)
 }
 
 fn implementation_help() -> String {

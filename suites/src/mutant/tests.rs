@@ -13,7 +13,7 @@ fn trial(text: &str) -> Trial {
     mutant.on.truncate(1);
     let items = mutant.items();
     assert!(!items.is_empty());
-    mutant.attempt(4, Duration::from_secs(60), &Stop::default(), &|_| {})
+    mutant.attempt(16, Duration::from_secs(60), &Stop::default(), &|_| {})
 }
 
 /// All that come with the command make sense.
