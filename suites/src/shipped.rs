@@ -68,7 +68,9 @@ pub fn implementation(name: &str) -> Result<Subject> {
     }
     let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) else {
         let known: Vec<&str> = names().collect();
-        return Err(Error::Usage(format!("no implementation is called `{name}`; there are {}", known.join(", "))));
+        let (nearest, known) = (crate::nearest(name, names()), known.join(", "));
+        let message = format!("no implementation is called `{name}`; did you mean `{nearest}`? There are {known}");
+        return Err(Error::Usage(message));
     };
     described(Arc::new(Driver::embedded(shipped.name, shipped.files)), None)
 }

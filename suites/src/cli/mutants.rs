@@ -70,8 +70,8 @@ fn chosen(args: &Args, shipped: &[Mutant]) -> Result<Vec<Mutant>, Wrong> {
         }
         let known = shipped.iter().find(|mutant| mutant.name == *name).cloned();
         known.ok_or_else(|| {
-            let names: Vec<&str> = shipped.iter().map(|mutant| mutant.name.as_str()).collect();
-            Wrong::new(format!("no mutant is called `{name}`; there are {}", names.join(", ")))
+            let nearest = netproof_suites::nearest(name, shipped.iter().map(|mutant| mutant.name.as_str()));
+            Wrong::new(format!("no mutant is called `{name}`; did you mean `{nearest}`?"))
         })
     };
     args.names.iter().map(one).collect()

@@ -97,6 +97,5 @@ fn shape(topology: &Topology) -> Vec<usize> {
 /// The suite's name or case's id that has most in common with `name`.
 pub(crate) fn nearest(name: &str) -> &'static str {
     let names = SUITES.iter().map(|suite| suite.name).chain(all_cases().map(|case| case.id));
-    let likeness = |known: &&str| (similar::TextDiff::from_chars(*known, name).ratio() * 1000.0) as u32;
-    names.max_by_key(likeness).unwrap_or("pair")
+    netproof_suites::nearest(name, names)
 }
