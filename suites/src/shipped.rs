@@ -38,6 +38,7 @@ static SHIPPED: &[Shipped] = &shipped! {
     "iproute2":
         "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
         "parts/tools.py";
+    "libvirt": "driver" "kit.py";
     "lxc": "driver" "kit.py";
     "mininet": "driver" "kit.py";
     "netavark": "driver" "kit.py";
