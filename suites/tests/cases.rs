@@ -479,6 +479,25 @@ mod links {
     fn the_bridges_mac_does_not_follow_its_ports(#[case] topology: &str) {
         claim("links/the-bridges-mac-does-not-follow-its-ports", topology);
     }
+
+    /// Where an address of a node or a bridge has a broadcast address it is the subnet's, and what a node sends to the subnet's arrives at its peers.
+    #[rstest]
+    #[case::veth("veth")]
+    #[case::pair("pair")]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[case::two_networks("two-networks")]
+    #[case::mtu("mtu")]
+    #[case::direct("direct")]
+    #[case::star("star")]
+    #[test_log::test]
+    fn a_broadcast_address_is_its_subnets(#[case] topology: &str) {
+        claim("links/a-broadcast-address-is-its-subnets", topology);
+    }
 }
 
 /// The bridge learns addresses, floods what it does not know, and sends what it knows to one port.

@@ -1,6 +1,6 @@
-//! Addresses, as `ip -brief address` prints them.
+//! Addresses, much as `ip -brief address` prints them.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, net::Ipv4Addr};
 
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
@@ -23,6 +23,8 @@ pub struct Address {
     pub dev: String,
     /// The address, with its prefix length.
     pub address: IpNet,
+    /// The broadcast address that programs are told of it (`SIOCGIFBRDADDR`, netdevice(7)), where one was set.
+    pub broadcast: Option<Ipv4Addr>,
     /// Whether duplicate address detection (RFC 4862) is still at work.
     pub tentative: bool,
     /// Whether duplicate address detection found another owner.
@@ -88,6 +90,9 @@ impl fmt::Display for AddressList {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<16} {}", self.dev, self.address)?;
+        if let Some(broadcast) = self.broadcast {
+            write!(f, " brd {broadcast}")?;
+        }
         for (flag, word) in [(self.tentative, "tentative"), (self.dadfailed, "dadfailed"), (!self.permanent, "dynamic")]
         {
             if flag {
@@ -101,11 +106,13 @@ impl fmt::Display for Address {
 fn describe(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Address> {
     let mut local = None;
     let mut address = None;
+    let mut broadcast = None;
     let mut flags = AddressFlags::empty();
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(found) => local = Some(*found),
             AddressAttribute::Address(found) => address = Some(*found),
+            AddressAttribute::Broadcast(found) => broadcast = Some(*found),
             AddressAttribute::Flags(found) => flags = *found,
             _ => {}
         }
@@ -113,6 +120,7 @@ fn describe(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Ad
     Some(Address {
         dev: names.get(&message.header.index)?.clone(),
         address: IpNet::new(local.or(address)?, message.header.prefix_len).ok()?,
+        broadcast,
         tentative: flags.contains(AddressFlags::Tentative),
         dadfailed: flags.contains(AddressFlags::Dadfailed),
         permanent: flags.contains(AddressFlags::Permanent),
@@ -131,7 +139,11 @@ mod tests {
         let (a, _b) = pair();
         let shown = || a.addresses().list().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
         let has = |line: &str| shown().iter().any(|shown| shown == line);
-        for line in ["a0               10.0.0.1/24", "a0               fd00::1/64", "lo               127.0.0.1/8"] {
+        for line in [
+            "a0               10.0.0.1/24 brd 10.0.0.255",
+            "a0               fd00::1/64",
+            "lo               127.0.0.1/8",
+        ] {
             assert!(has(line), "{line} in {:?}", shown());
         }
         a.set_sysctls(&["accept_dad", "dad_transmits"].map(|name| (format!("net.ipv6.conf.a0.{name}"), "1"))).unwrap();

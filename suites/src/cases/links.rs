@@ -80,6 +80,29 @@ pub(super) const SUITE: Suite = Suite {
             start: Built,
             run: steady_mac,
         },
+        Case {
+            id: "links/a-broadcast-address-is-its-subnets",
+            level: Should,
+            claim: "Where an address of a node or a bridge has a broadcast address it is the subnet's, and what a node sends to the subnet's arrives at its peers.",
+            source: "RFC 919; netdevice(7) SIOCGIFBRDADDR; rtnetlink(7) IFA_BROADCAST",
+            failing: "Programs that ask the interface whom to send a broadcast to (Samba, discovery, Wake-on-LAN) send it to nobody.",
+            on: &[
+                "veth",
+                "pair",
+                "gateway",
+                "gateway-two-subnets",
+                "gateway-one-subnet",
+                "publish",
+                "internal",
+                "isolated",
+                "two-networks",
+                "mtu",
+                "direct",
+                "star",
+            ],
+            start: Built,
+            run: broadcast_address,
+        },
     ],
 };
 
@@ -202,5 +225,43 @@ fn steady_mac(stage: &mut Stage) -> Result<()> {
     expect!(netns1.ping(host), Reply { ttl: 64, .. });
     host.apply(link::delete("np-low"))?;
     expect!(host.link(&bridge), Some(Link { mac, .. }) if mac == before);
+    Ok(())
+}
+
+fn broadcast_address(stage: &mut Stage) -> Result<()> {
+    let bridges: Vec<&str> = stage.topology().bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+    let is_odd = |own: &netproof::probe::addresses::Address| match (own.address, own.broadcast) {
+        (IpNet::V4(net), Some(broadcast)) => broadcast != net.broadcast(),
+        _ => false,
+    };
+    expect!(stage.host().addresses(), list if !list.iter().any(|own| bridges.contains(&own.dev.as_str()) && is_odd(own)));
+    for node in stage.nodes() {
+        expect!(node.addresses(), list if !list.iter().any(is_odd));
+    }
+    for pair in stage.peers() {
+        broadcasts(&pair.from, &pair.to)?;
+    }
+    Ok(())
+}
+
+/// A datagram to the broadcast address of a subnet that both are in arrives, whatever the interface says that it is.
+fn broadcasts(from: &Node, to: &Node) -> Result<()> {
+    const PORT: u16 = 7009;
+    let shared = from.prefixes().iter().filter(|net| net.addr().is_ipv4() && net.prefix_len() < 31);
+    for subnet in shared.filter(|net| to.prefixes().iter().any(|other| other.trunc() == net.trunc())) {
+        let everyone = subnet.broadcast();
+        let interface =
+            to.interfaces().iter().find(|end| end.addresses.iter().any(|own| own.trunc() == subnet.trunc()));
+        let wire = to.tap(&interface.expect("it has an interface in the subnet").name)?;
+        let sent = from.run(|| {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+            socket.set_broadcast(true)?;
+            socket.send_to(b"netproof", (everyone, PORT))
+        })?;
+        sent.map_err(|error| netproof::Error::kernel(format!("sending to {everyone}"), from.name(), error))?;
+        let arrived =
+            filter::udp_to_port(PORT).and(filter::ip_to(everyone)).and(filter::to_mac(netproof::Mac([0xff; 6])));
+        expect!(wire.frames(arrived), 1..);
+    }
     Ok(())
 }
