@@ -909,6 +909,24 @@ mod nat {
         claim("nat/peers-see-each-others-own-address", topology);
     }
 
+    /// A node reaches the outside, which sees the uplink's address, with bridged frames shown to the firewall or not.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated("isolated")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[case::two_networks("two-networks")]
+    #[test_log::test]
+    fn the_way_out_does_not_depend_on_bridge_netfilter(#[case] topology: &str) {
+        claim("nat/the-way-out-does-not-depend-on-bridge-netfilter", topology);
+    }
+
     /// A published TCP port and a published UDP port answer from outside, at the address that was asked.
     #[rstest]
     #[case::publish("publish")]

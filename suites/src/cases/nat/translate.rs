@@ -23,6 +23,24 @@ pub(super) fn outside_sees_uplink(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn any_brnf(stage: &mut Stage) -> Result<()> {
+    stage.with_each_brnf(|stage| {
+        for version in stage.versions() {
+            let at = stage.external(version);
+            let _tcp = stage.outside().serve_http((at.clone(), 80))?;
+            let _udp = stage.outside().serve_udp((at.clone(), 53))?;
+            let expected = uplink(stage, version).address.to_string();
+            for node in stage.nodes().iter().filter(|node| stage.gateway(node, version).is_some()) {
+                stage.cold()?;
+                expect!(node.ping(&at), Reply { ttl: 63, .. });
+                expect!(node.http((at.clone(), 80)).get(), Status { code: 200, client, .. } if client == expected);
+                expect!(node.udp_to((at.clone(), 53)), Answer { client_seen, .. } if client_seen == expected);
+            }
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn one_source_port(stage: &mut Stage) -> Result<()> {
     for version in stage.versions() {
         let at = stage.external(version);
