@@ -658,6 +658,20 @@ mod neighbour {
     fn nobody_answers_for_another(#[case] topology: &str) {
         claim("neighbour/nobody-answers-for-another", topology);
     }
+
+    /// Who asks on the uplink for the bridge's address is not answered; who asks for the uplink's own is.
+    #[rstest]
+    #[case::gateway("gateway")]
+    #[case::gateway_two_subnets("gateway-two-subnets")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_uplink_does_not_answer_for_the_bridge(#[case] topology: &str) {
+        claim("neighbour/the-uplink-does-not-answer-for-the-bridge", topology);
+    }
 }
 
 /// One route to each subnet, with a source that the nodes can answer, and one default for each node.

@@ -4,6 +4,8 @@
 //! [host: br0 10.20.0.1] --- [netns1] [netns2]
 //! ```
 
+use netproof::forge;
+
 use super::prelude::*;
 
 pub(super) const SUITE: Suite = Suite {
@@ -91,6 +93,24 @@ pub(super) const SUITE: Suite = Suite {
             start: Built,
             run: nobody_answers,
         },
+        Case {
+            id: "neighbour/the-uplink-does-not-answer-for-the-bridge",
+            level: May,
+            claim: "Who asks on the uplink for the bridge's address is not answered; who asks for the uplink's own is.",
+            source: "kernel Documentation/networking/ip-sysctl.rst, arp_ignore; RFC 1122 3.3.4.2; RFC 5227",
+            failing: "A machine of the host's network that has the address itself, as many bridges have 172.17.0.1, is told that it is a duplicate.",
+            on: &[
+                "gateway",
+                "gateway-two-subnets",
+                "gateway-one-subnet",
+                "gateway-v6",
+                "publish",
+                "internal",
+                "isolated",
+            ],
+            start: Built,
+            run: answers_for_itself,
+        },
     ],
 };
 
@@ -173,6 +193,36 @@ fn nobody_answers(stage: &mut Stage) -> Result<()> {
         expect!(wire.frames(filter::arp_reply_from(to)), 1..);
         expect!(from.tcp_to((nobody.clone(), 9)), TimedOut | LocalError { .. } | Unreachable { .. });
         expect!(wire.frames(filter::arp_reply_from(&nobody)).before(to), 0);
+    }
+    Ok(())
+}
+
+fn answers_for_itself(stage: &mut Stage) -> Result<()> {
+    use std::net::IpAddr;
+    let (host, outside) = (stage.host(), stage.outside());
+    let bridges: Vec<IpAddr> =
+        stage.topology().bridges.iter().flat_map(|bridge| &bridge.addresses).map(IpNet::addr).collect();
+    if bridges.is_empty() {
+        return Err(netproof::Error::Unsupported("no bridge has an address: the gateway's is elsewhere".into()));
+    }
+    let injector = outside.injector("eth0")?;
+    let (asker, uplink_wire) = (outside.tap("eth0")?, host.tap("eth0")?);
+    let ask = |address: IpAddr| {
+        let version = if address.is_ipv4() { Version::V4 } else { Version::V6 };
+        let frame = match (stage.external(version).address, address) {
+            (IpAddr::V4(own), IpAddr::V4(asked)) => forge::arp_request(injector.mac(), own, asked),
+            (IpAddr::V6(own), IpAddr::V6(asked)) => forge::neighbour_solicitation(injector.mac(), own, asked),
+            _ => unreachable!("both are of one version"),
+        };
+        injector.send(&frame)
+    };
+    for address in bridges {
+        let own = uplink(stage, if address.is_ipv4() { Version::V4 } else { Version::V6 });
+        ask(own.address)?;
+        expect!(asker.frames(filter::neighbour_reply_from(&own)), 1..);
+        ask(address)?;
+        expect!(uplink_wire.frames(filter::neighbour_request_for(address)), 1..);
+        expect!(asker.frames(filter::neighbour_reply_from(address)).before((&**host, "eth0")), 0);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::rules;
 use crate::{
-    Namespace, Result, Topology,
+    Error, Namespace, Result, Topology,
     firewall::{Batch, Chain, Family, Ruleset, Table},
 };
 
@@ -20,18 +20,31 @@ pub(super) fn set(host: &Namespace, topology: &Topology) -> Result<()> {
     let before = firewall.ruleset()?;
     let mut batch = firewall.batch();
     take_away(&mut batch, &before);
-    for (family, chain, hook, texts) in rules::all(topology) {
-        if texts.is_empty() {
-            continue;
-        }
-        batch.add_table(family, TABLE);
-        batch.add_chain(family, TABLE, chain, hook)?;
-        for text in texts {
-            batch.add_rule(family, TABLE, chain, &text)?;
-        }
+    for chain in rules::all(topology) {
+        add_chain(&mut batch, chain)?;
     }
     open_passes(&mut batch, &before, topology)?;
-    batch.commit()
+    batch.commit()?;
+    // Not every kernel has nf_tables for ARP, and the network works without it.
+    let mut batch = firewall.batch();
+    add_chain(&mut batch, rules::for_arp(topology))?;
+    match batch.commit() {
+        Err(Error::Kernel { source, .. }) if is_missing(&source) => Ok(()),
+        other => other,
+    }
+}
+
+fn add_chain(batch: &mut Batch, (family, chain, hook, texts): rules::Chain) -> Result<()> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    batch.add_table(family, TABLE);
+    batch.add_chain(family, TABLE, chain, hook)?;
+    texts.iter().try_for_each(|text| batch.add_rule(family, TABLE, chain, text))
+}
+
+fn is_missing(refusal: &std::io::Error) -> bool {
+    matches!(refusal.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::ENOENT))
 }
 
 /// Takes every rule of ours away.

@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// A chain of ours: its family, its name, where it is hooked in, and its rules.
-type Chain = (Family, &'static str, &'static str, Vec<String>);
+pub(super) type Chain = (Family, &'static str, &'static str, Vec<String>);
 
-/// Every chain that the topology needs; one without rules is not made.
+/// Every chain that the topology needs, but that for ARP; one without rules is not made.
 pub(super) fn all(topology: &Topology) -> Vec<Chain> {
     let (dnat, masquerade) = (publish(topology), masquerade(topology));
     // Before Linux 4.18, replies are translated back only where both NAT hooks are registered.
@@ -28,6 +28,17 @@ pub(super) fn all(topology: &Topology) -> Vec<Chain> {
         (Family::Inet, "input", "type filter hook input priority filter; policy accept;", input(topology)),
         (Family::Bridge, "spoof", "type filter hook prerouting priority dstnat; policy accept;", spoof(topology)),
     ]
+}
+
+/// The chain for ARP: a bridge's address is nobody's business on other links, where somebody else may have it.
+pub(super) fn for_arp(topology: &Topology) -> Chain {
+    let mut texts = Vec::new();
+    for bridge in &topology.bridges {
+        for address in bridge.addresses.iter().map(IpNet::addr).filter(IpAddr::is_ipv4) {
+            texts.push(format!("iifname != \"{}\" arp daddr ip {address} drop", bridge.name));
+        }
+    }
+    (Family::Arp, "input", "type filter hook input priority filter; policy accept;", texts)
 }
 
 /// What must pass others' forward chains, without its verdict.
