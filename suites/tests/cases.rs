@@ -1653,6 +1653,15 @@ mod lifecycle {
         claim("lifecycle/a-reused-address-is-reached-at-once", topology);
     }
 
+    /// Where an added node's addresses are announced by gratuitous ARP or an unsolicited neighbour advertisement, it is once the port forwards: the bridge hears it.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[test_log::test]
+    fn what_an_added_node_announces_is_heard(#[case] topology: &str) {
+        claim("lifecycle/what-an-added-node-announces-is-heard", topology);
+    }
+
     /// After a node was removed the host has no usable neighbour entry for its address.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]

@@ -105,6 +105,12 @@ pub fn direction(direction: Direction) -> Filter {
     Filter::new(format!("direction {direction}"), move |frame| frame.direction == direction)
 }
 
+/// Frames that were seen on the device with this index: of a tap on `any`.
+#[must_use]
+pub fn on_device(index: u32) -> Filter {
+    Filter::new(format!("on device {index}"), move |frame| frame.index == index)
+}
+
 /// Frames from this MAC address.
 #[must_use]
 pub fn from_mac(mac: Mac) -> Filter {
@@ -169,6 +175,12 @@ pub fn neighbour_advertisement_of(target: impl Into<Target>) -> Filter {
         Packet::NeighbourAdvertisement { target, .. } => address == target,
         _ => false,
     })
+}
+
+/// Announcements of an address: of ARP (RFC 5227), or neighbour advertisements where it is IPv6.
+pub fn announcement_of(address: impl Into<Target>) -> Filter {
+    let target = address.into();
+    if target.address.is_ipv4() { arp_announcement_of(target) } else { neighbour_advertisement_of(target) }
 }
 
 /// Requests for the target's MAC address: ARP requests, or neighbour solicitations where its address is IPv6.

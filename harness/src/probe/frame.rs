@@ -19,6 +19,8 @@ const SENTINEL_MAGIC: [u8; 8] = *b"netproof";
 pub struct Frame {
     /// When the kernel saw it.
     pub at: SystemTime,
+    /// The interface index of the device that it was seen on; 0, where it was seen on none.
+    pub index: u32,
     /// Which way it went, and for whom the kernel took it.
     pub direction: Direction,
     /// Who sent it.
@@ -165,7 +167,7 @@ impl Frame {
             ethertype = ethernet.ether_type().0;
             packet = sentinel(ethertype, ethernet.payload_slice()).unwrap_or_else(|| parse(&sliced));
         }
-        Self { at, direction, source, destination, ethertype, packet, bytes }
+        Self { at, index: 0, direction, source, destination, ethertype, packet, bytes }
     }
 
     /// The IP header's part, where it carries IP.

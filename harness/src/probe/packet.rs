@@ -30,7 +30,10 @@ use crate::{
 /// Everything: a socket that is bound to ARP alone sees nothing on a bridge's port.
 const ALL: u16 = libc::ETH_P_ALL as u16;
 
-/// A packet socket on one device.
+/// What stands for all devices, as it does for `tcpdump -i`.
+const ANY: &str = "any";
+
+/// A packet socket on one device, or on all.
 pub(crate) struct PacketSocket {
     socket: Option<Socket>,
     pub mac: Mac,
@@ -55,7 +58,7 @@ impl PacketSocket {
                 roomy(&socket)?;
                 setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
             }
-            let index = nix::net::if_::if_nametoindex(device)?;
+            let index = if device == ANY { 0 } else { nix::net::if_::if_nametoindex(device)? };
             sys::bind_packet(&socket, index, protocol)?;
             let mac = sys::device_mac(&socket)?.map_or_else(Mac::default, Mac);
             Ok(Self { socket: Some(socket), mac })
@@ -91,7 +94,7 @@ impl PacketSocket {
             libc::PACKET_OUTGOING => Direction::Out,
             _ => Direction::In,
         };
-        Ok(Some(Frame::parse(buffer[..received.length].to_vec(), at, direction)))
+        Ok(Some(Frame { index: received.index, ..Frame::parse(buffer[..received.length].to_vec(), at, direction) }))
     }
 
     fn socket(&self) -> &Socket {

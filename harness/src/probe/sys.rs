@@ -121,6 +121,8 @@ pub(crate) struct Received {
     pub length: usize,
     /// `sll_pkttype`
     pub kind: u8,
+    /// `sll_ifindex`
+    pub index: u32,
     /// When the kernel saw it, since 1970; with `SO_TIMESTAMPNS`.
     pub at: Option<Duration>,
 }
@@ -146,7 +148,8 @@ pub(crate) fn receive_packet(socket: &impl AsFd, buffer: &mut [u8]) -> io::Resul
         return Err(io::Error::last_os_error());
     }
     let length = (length as usize).min(buffer.len());
-    Ok(Received { length, kind: address.sll_pkttype, at: timestamp(&header) })
+    let index = u32::try_from(address.sll_ifindex).unwrap_or_default();
+    Ok(Received { length, kind: address.sll_pkttype, index, at: timestamp(&header) })
 }
 
 /// The `SCM_TIMESTAMPNS` of a received message.

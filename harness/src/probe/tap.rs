@@ -24,7 +24,8 @@ use crate::{
 };
 
 impl Namespace {
-    /// Listens on a device: every frame that passes it in either direction, from when this returns.
+    /// Listens on a device: every frame that passes it in either direction, from when this returns. On `any` it is
+    /// every device of the namespace, those that come later too.
     ///
     /// ```no_run
     /// # use netproof::{Deadline, Namespace, Probe, probe::filter::arp_request_for};
@@ -193,6 +194,23 @@ mod tests {
             .collect();
         assert!(read.len() >= 4, "{} frames", read.len());
         assert_eq!(read, written);
+    }
+
+    /// On `any`, a device that comes later is heard too, and each frame says which it was seen on.
+    ///
+    ///     a[a0] --- b        a[a1] --- b
+    #[test]
+    fn any_hears_what_comes_later() {
+        let (a, b) = pair();
+        let tap = a.tap("any").unwrap();
+        a.apply(crate::link::Veth::new("a1", "b1").peer_in(&b).request()).unwrap();
+        b.apply(crate::link::set_up("b1")).unwrap();
+        a.settle(&["a1"]).unwrap();
+        let index = a.index("a1").unwrap();
+        let injector = b.injector("b1").unwrap();
+        injector.send(&crate::forge::arp_announcement(injector.mac(), TWO)).unwrap();
+        let announced = crate::filter::arp_announcement_of(TWO).and(crate::filter::on_device(index));
+        assert_eq!(look(&tap.frames(announced).before((&b, "b1"))).frames.len(), 1);
     }
 
     /// A device that is not there is an error that names it.

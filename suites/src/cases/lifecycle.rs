@@ -268,6 +268,16 @@ pub(super) const SUITE: Suite = Suite {
             run: nodes::reused,
         },
         Case {
+            id: "lifecycle/what-an-added-node-announces-is-heard",
+            level: Should,
+            claim: "Where an added node's addresses are announced by gratuitous ARP or an unsolicited neighbour advertisement, it is once the port forwards: the bridge hears it.",
+            source: "moby#49364; containernetworking/plugins#463; RFC 5227; RFC 4861 7.2.6",
+            failing: "The announcement is lost, and peers keep sending to whoever had the address before.",
+            on: &["gateway-one-subnet", "gateway-v6"],
+            start: Built,
+            run: nodes::announced,
+        },
+        Case {
             id: "lifecycle/no-stale-neighbour-is-left-of-a-removed-node",
             level: Should,
             claim: "After a node was removed the host has no usable neighbour entry for its address.",

@@ -104,6 +104,33 @@ pub(super) fn reused(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn announced(stage: &mut Stage) -> Result<()> {
+    use netproof::{Deadline, Probe};
+    stage.needs("add")?;
+    let everywhere = stage.host().tap("any")?;
+    let node = newcomer(stage, "newcomer");
+    stage.add(node, Vec::new())?;
+    let (host, node) = (stage.host(), stage.node("newcomer"));
+    let (port, bridge) = (host.index(node.port())?, host.index(stage.bridge_of(node))?);
+    let announced = |address: &IpNet, on| {
+        filter::announcement_of(address.addr()).and(filter::on_device(on)).and(filter::incoming())
+    };
+    let mut came_in = Vec::new();
+    for address in node.prefixes() {
+        let at_port = everywhere.frames(announced(address, port)).before(node);
+        if !at_port.look(Deadline::after(std::time::Duration::from_secs(5)))?.frames.is_empty() {
+            came_in.push(address);
+        }
+    }
+    if came_in.is_empty() {
+        return Err(netproof::Error::Unsupported(format!("{} announces no added node", stage.description().name)));
+    }
+    for address in came_in {
+        expect!(everywhere.frames(announced(address, bridge)), 1..);
+    }
+    Ok(())
+}
+
 pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
