@@ -33,8 +33,8 @@ fn a_third_wire_hears_nothing() -> Result<()> {
     expect!(netns1.ping(netns2), Reply { ttl: 64, seq: 1, .. });
     let (own, uplink) = (netns2.tap(netns2.device())?, host.tap("eth0")?);
     expect!(netns1.ping(netns2), Reply { ttl: 64, seq: 1, .. });
-    expect!(own.frames(echo_request_to(netns2).and(ip_from(netns1))), 1);
-    expect!(own.frames(echo_reply_from(netns2).and(outgoing())), 1);
+    expect!(own.frames(echo_request_to(netns2).and(ip_from(netns1))), 1..);
+    expect!(own.frames(echo_reply_from(netns2).and(outgoing())), 1..);
     expect!(uplink.frames(echo_request_to(netns2)).before((&**host, "eth0")), 0);
     Ok(())
 }

@@ -193,24 +193,37 @@ mod tests {
         thread,
     };
 
+    use rtnetlink::packet_route::AddressFamily;
+
     use super::*;
-    use crate::probe::{
-        filter::{
-            any, arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, neighbour_reply_from,
-            neighbour_request_for, outgoing,
+    use crate::{
+        neigh::set_retransmission,
+        probe::{
+            filter::{
+                any, arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, neighbour_reply_from,
+                neighbour_request_for, outgoing,
+            },
+            forge,
+            testing::{bridged, look, pair},
         },
-        forge,
-        testing::{bridged, look, pair},
     };
 
     const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    /// A pair in which nobody is asked a second time because a busy machine is late with the answer.
+    fn patient() -> (Namespace, Namespace) {
+        let (a, b) = pair();
+        let versions = [AddressFamily::Inet, AddressFamily::Inet6];
+        a.apply_all(versions.map(|version| set_retransmission(a.index("a0").unwrap(), version, 10_000))).unwrap();
+        (a, b)
+    }
 
     ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
     ///
     /// A first ping is four frames: ARP request and reply, echo request and reply; each with its direction.
     #[test]
     fn a_first_ping_is_four_frames() {
-        let (a, _b) = pair();
+        let (a, _b) = patient();
         let tap = a.tap("a0").unwrap();
         assert!(look(&a.ping(TWO)).answered());
         for (filter, count) in [
@@ -232,7 +245,7 @@ mod tests {
     /// The same over IPv6, with neighbour discovery in ARP's place.
     #[test]
     fn a_first_ping_over_ipv6_is_four_frames() {
-        let (a, _b) = pair();
+        let (a, _b) = patient();
         let two: IpAddr = "fd00::2".parse().unwrap();
         let tap = a.tap("a0").unwrap();
         assert!(look(&a.ping(two)).answered());
