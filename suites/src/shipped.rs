@@ -1,6 +1,6 @@
 //! The implementations that come with the command, and the way to anybody's.
 
-use std::{path::Path, sync::Arc};
+use std::{panic::resume_unwind, path::Path, sync::Arc, thread};
 
 use netproof::{
     Error, Lab, Result, Topology,
@@ -76,6 +76,14 @@ pub fn implementation(name: &str) -> Result<Subject> {
     described(Arc::new(Driver::embedded(shipped.name, shipped.files)), None)
 }
 
+/// Every implementation that comes with the command, whether it is installed or not; they are asked side by side.
+pub fn all() -> Result<Vec<Subject>> {
+    thread::scope(|scope| {
+        let asked: Vec<_> = names().map(|name| scope.spawn(move || implementation(name))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
 /// The implementation that a driver attaches.
 pub fn driver(path: &Path) -> Result<Subject> {
     let driver = Driver::new(path)?;
@@ -106,10 +114,9 @@ mod tests {
     /// Each is called what its folder is called, and its deviations make sense.
     #[test]
     fn all_are_whole() {
-        for name in names() {
-            let subject = implementation(name).unwrap();
+        for (subject, name) in all().unwrap().iter().zip(names()) {
             assert_eq!(subject.description.name, name);
-            deviations(&subject).unwrap();
+            deviations(subject).unwrap();
         }
     }
 

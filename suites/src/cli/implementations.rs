@@ -15,7 +15,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Ended {
     netproof::environment::ready().map_err(|error| Wrong::environment(error.to_string()))?;
-    let subjects = shipped::names().map(shipped::implementation).collect::<Result<Vec<Subject>, _>>()?;
+    let subjects = shipped::all()?;
     if args.json {
         let all: Vec<_> = subjects.iter().map(|subject| &subject.description).collect();
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;

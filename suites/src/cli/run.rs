@@ -174,8 +174,7 @@ fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
 fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     let mut subjects: Vec<Subject> = Vec::new();
     if args.all {
-        for subject in shipped::names().map(shipped::implementation) {
-            let subject = subject?;
+        for subject in shipped::all()? {
             match &subject.description.missing {
                 Some(how) => anstream::eprintln!("{} is not installed: {how}", subject.description.name),
                 None => subjects.push(subject),
