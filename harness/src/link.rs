@@ -11,7 +11,7 @@ use rtnetlink::{
         RouteNetlinkMessage,
         link::{
             BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-            LinkAttribute, LinkInfo, LinkMessage,
+            InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
         },
     },
 };
@@ -279,6 +279,15 @@ pub fn set_mac(name: &str, mac: Mac) -> Request {
 pub fn set_master(name: &str, bridge: u32) -> Request {
     let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).controller(bridge);
     change(format!("attaching link {name} to the bridge with index {bridge}"), link)
+}
+
+/// A VXLAN device, down, as a port of the bridge with this index: one link for one port, where a veth is two.
+///
+/// Equivalent to `ip link add NAME master BRIDGE type vxlan id ID dstport 4789`. A kernel without it answers `EOPNOTSUPP`.
+pub fn vxlan_port(name: &str, id: u32, bridge: u32) -> Request {
+    let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Vxlan).name(name).controller(bridge);
+    let message = link.set_info_data(InfoData::Vxlan(vec![InfoVxlan::Id(id), InfoVxlan::Port(4789)])).build();
+    Request::create(format!("adding vxlan {name}"), RouteNetlinkMessage::NewLink(message))
 }
 
 /// Moves a link into another namespace: it arrives down and without addresses. Equivalent to `ip link set NAME netns NS`.

@@ -1539,6 +1539,17 @@ mod lifecycle {
         claim("lifecycle/down-works-with-every-node-gone", topology);
     }
 
+    /// While something holds a node's namespace open, `remove` and `down` take its port out of the host all the same, or fail and say so.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn a_namespace_held_open_leaves_no_port_behind(#[case] topology: &str) {
+        claim("lifecycle/a-namespace-held-open-leaves-no-port-behind", topology);
+    }
+
     /// An `up` that fails because a link's name is taken leaves nothing behind once `down` followed it, and the other's link is untouched.
     #[rstest]
     #[case::pair("pair")]
@@ -1598,6 +1609,14 @@ mod lifecycle {
     #[test_log::test]
     fn a_removed_node_leaves_nothing(#[case] topology: &str) {
         claim("lifecycle/a-removed-node-leaves-nothing", topology);
+    }
+
+    /// To a bridge that has all of its 1023 ports no node is added: `add` fails, leaves nothing behind once `remove` followed it, and works when a port is free.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[test_log::test]
+    fn a_node_beyond_the_last_port_is_refused(#[case] topology: &str) {
+        claim("lifecycle/a-node-beyond-the-last-port-is-refused", topology);
     }
 
     /// A node that was removed and is added again works as before, and its peers reach it.

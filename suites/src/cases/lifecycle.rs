@@ -148,6 +148,16 @@ pub(super) const SUITE: Suite = Suite {
             run: left::all_gone,
         },
         Case {
+            id: "lifecycle/a-namespace-held-open-leaves-no-port-behind",
+            level: Should,
+            claim: "While something holds a node's namespace open, `remove` and `down` take its port out of the host all the same, or fail and say so.",
+            source: "moby#41136; network_namespaces(7)",
+            failing: "A process that outlives its container leaves a port on the bridge, and the next container's name clashes.",
+            on: &["pair", "gateway-one-subnet", "publish", "isolated"],
+            start: Built,
+            run: left::held_open,
+        },
+        Case {
             id: "lifecycle/a-failed-up-rolls-back",
             level: Must,
             claim: "An `up` that fails because a link's name is taken leaves nothing behind once `down` followed it, and the other's link is untouched.",
@@ -206,6 +216,16 @@ pub(super) const SUITE: Suite = Suite {
             on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "isolated-ports"],
             start: Built,
             run: nodes::leaves_nothing,
+        },
+        Case {
+            id: "lifecycle/a-node-beyond-the-last-port-is-refused",
+            level: Should,
+            claim: "To a bridge that has all of its 1023 ports no node is added: `add` fails, leaves nothing behind once `remove` followed it, and works when a port is free.",
+            source: "kernel net/bridge/br_private.h, BR_MAX_PORTS; moby#14718, moby#44973",
+            failing: "The container beyond the last port starts without a network, or leaves half of one.",
+            on: &["gateway-one-subnet"],
+            start: Built,
+            run: nodes::beyond_the_last_port,
         },
         Case {
             id: "lifecycle/a-removed-node-may-come-back",

@@ -194,3 +194,31 @@ fn lose(stage: &mut Stage, choose: impl FnOnce(&mut Vec<String>)) -> Result<()> 
     stage.down()?;
     same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `down`")
 }
+
+pub(super) fn held_open(stage: &mut Stage) -> Result<()> {
+    let nodes = stage.nodes().to_vec();
+    // An open socket holds a namespace as a process in it does.
+    let held = nodes.iter().map(|node| node.serve_udp((node, 7000)));
+    let _held: Vec<netproof::Server> = held.collect::<Result<_>>()?;
+    let (last, others) = nodes.split_last().expect("it has nodes");
+    if stage.knows("remove") {
+        let answer = stage.remove(last.name());
+        taken_out(stage, answer, std::slice::from_ref(last))?;
+        let answer = stage.down();
+        return taken_out(stage, answer, others);
+    }
+    let answer = stage.down();
+    taken_out(stage, answer, &nodes)
+}
+
+/// The verb has taken out the nodes' ports, or has said that it failed.
+fn taken_out(stage: &Stage, answer: Result<()>, nodes: &[Node]) -> Result<()> {
+    match answer {
+        Err(Error::Implementation { .. }) => return Ok(()),
+        other => other?,
+    }
+    for port in nodes.iter().map(Node::port) {
+        expect!(stage.host().link(port), None);
+    }
+    Ok(())
+}

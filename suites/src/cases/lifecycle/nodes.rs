@@ -1,5 +1,7 @@
 //! Nodes that come and go while others talk.
 
+use netproof::Error;
+
 use super::*;
 
 pub(super) fn added(stage: &mut Stage) -> Result<()> {
@@ -143,6 +145,53 @@ pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
     stage.remove("newcomer")?;
     expect!(stage.host().neighbour(&target), Absent | Failed);
     Ok(())
+}
+
+pub(super) fn beyond_the_last_port(stage: &mut Stage) -> Result<()> {
+    stage.needs("add")?;
+    let host = stage.host().clone();
+    fill(&host, stage.bridge_of(stage.node("netns1")))?;
+    // An inventory of a thousand devices, with their sysctls, would take seconds.
+    let stands = || -> Result<Vec<String>> {
+        let links = host.links().list()?.into_iter().map(|link| link.name);
+        let addresses = host.addresses().list()?.into_iter().map(|own| format!("{} {}", own.dev, own.address));
+        let routes = host.routes().list()?.into_iter().map(|route| route.to_string());
+        Ok(links.chain(addresses).chain(routes).filter(|line| !line.contains("fe80:")).collect())
+    };
+    let before = stands()?;
+    let node = newcomer(stage, "newcomer");
+    match stage.add(node.clone(), Vec::new()) {
+        Err(Error::Implementation { .. }) => {}
+        Ok(()) => return Err(stage.blame("add", "it succeeded, though the bridge has all of its ports", "")),
+        Err(other) => return Err(other),
+    }
+    if stage.knows("remove") {
+        let mut part = stage.asked().clone();
+        (part.nodes, part.nat.publish) = (vec![node.clone()], Vec::new());
+        stage.implementation().remove(stage.site(), &netproof::protocol::Request::new(&part))?;
+    }
+    if let Some(left) = stands()?.iter().find(|line| !before.contains(line)) {
+        return Err(Error::ReadBack(format!("an `add` beyond the last port leaves behind: {left}")));
+    }
+    works(stage)?;
+    host.apply(link::delete("np-full-1"))?;
+    stage.add(node, Vec::new())?;
+    expect!(host.ping(stage.node("newcomer")), Reply { .. });
+    Ok(())
+}
+
+/// Gives the bridge all the ports that it can have: their numbers have ten bits, of which 0 is none.
+fn fill(host: &Node, bridge: &str) -> Result<()> {
+    const MOST: usize = 1023;
+    let has = host.links().list()?.iter().filter(|link| link.master.as_deref() == Some(bridge)).count();
+    let index = host.index(bridge)?;
+    let ports = (1..=MOST - has).map(|number| link::vxlan_port(&format!("np-full-{number}"), number as u32, index));
+    match host.apply_all(ports) {
+        Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(
+            Error::Unsupported("this kernel has no vxlan, of which a thousand ports are made: modprobe vxlan".into()),
+        ),
+        other => other,
+    }
 }
 
 /// Holds the bridge's MAC address by a port that has the lowest.
