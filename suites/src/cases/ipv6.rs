@@ -102,6 +102,8 @@ fn duplicate(stage: &mut Stage) -> Result<()> {
     up_with_detection(stage, "1")?;
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
     let taken = netns2.prefixes().iter().find(|net| net.addr().is_ipv6()).copied().expect("it has one");
+    // One that is tentative itself has no answer for another's question, and that is another case's claim.
+    expect!(netns2.addresses(), list if list.iter().any(|address| address.address == taken && !address.tentative && !address.dadfailed));
     netns1.apply(addr::add(netns1.index(netns1.device())?, taken))?;
     expect!(netns1.addresses(), list if list.iter().any(|address| address.address == taken && address.dadfailed));
     // Another one, which nobody has, becomes usable.
