@@ -35,6 +35,7 @@ static SHIPPED: &[Shipped] = &shipped! {
     "article": "driver";
     "cni": "driver" "kit.py";
     "docker": "driver" "kit.py";
+    "ifupdown2": "driver" "kit.py";
     "iproute2":
         "driver" "parts/__init__.py" "parts/conntrack.py" "parts/foreign.py" "parts/links.py" "parts/rules.py"
         "parts/tools.py";
