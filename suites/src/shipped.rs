@@ -44,6 +44,7 @@ static SHIPPED: &[Shipped] = &shipped! {
     "mininet": "driver" "kit.py";
     "netavark": "driver" "kit.py";
     "networkd": "driver" "kit.py";
+    "networkmanager": "driver" "kit.py";
     "nspawn": "driver" "kit.py";
     "podman": "driver" "kit.py";
 };
