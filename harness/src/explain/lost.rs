@@ -1,14 +1,12 @@
 //! A packet that the state of links, routes and neighbours lets pass, and which was seen no further: firewall rules.
 
-use std::net::IpAddr;
-
 use super::{
     filter::{Hook, Passing, Ruleset, Verdict},
     scene::{Spot, Way},
     trace::Travelling,
     walk::{Arrival, Leaving, Walk},
 };
-use crate::{Carries, Result};
+use crate::Result;
 
 impl Walk<'_> {
     /// Where the packet was seen last, and what drops it there.
@@ -92,7 +90,7 @@ impl Walk<'_> {
         Ok(self.unknown(bridge.place))
     }
 
-    fn passing(&self, hook: Hook, iif: Option<Spot>, oif: Option<Spot>, packet: &Travelling) -> Passing {
+    pub fn passing(&self, hook: Hook, iif: Option<Spot>, oif: Option<Spot>, packet: &Travelling) -> Passing {
         let name = |spot: Option<Spot>| spot.map(|spot| self.scene.dev(spot).to_owned());
         Passing {
             hook,
@@ -106,23 +104,6 @@ impl Walk<'_> {
             translated: !self.published.is_empty(),
             local: hook == Hook::Input || hook == Hook::Prerouting,
         }
-    }
-
-    /// Whom destination NAT would send a packet to that is for the place itself, by its rules.
-    pub fn ruled_destination(
-        &self,
-        place: usize,
-        by: Option<Spot>,
-        packet: &Travelling,
-    ) -> Result<Option<(IpAddr, Carries)>> {
-        let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
-        let passing = Passing { local: true, ..self.passing(hook, by, None, packet) };
-        let found = Ruleset::of(&self.scene.places[place].namespace)?.destination(&passing);
-        Ok(found.map(|(to, port)| match (packet.carries, port) {
-            (Carries::Tcp(_), Some(port)) => (to, Carries::Tcp(port)),
-            (Carries::Udp(_), Some(port)) => (to, Carries::Udp(port)),
-            (carries, _) => (to, carries),
-        }))
     }
 
     fn dropped(&self, place: usize, passing: &Passing) -> Result<Option<String>> {

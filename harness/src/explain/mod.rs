@@ -19,6 +19,7 @@ use crate::{
 mod cause;
 mod filter;
 mod lost;
+mod nat;
 mod scene;
 mod trace;
 mod walk;
@@ -67,10 +68,12 @@ fn echo(journey: &Journey) -> Result<Outcome> {
 
 fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Explanation> {
     let mut walk = Walk::new(scene, trace, journey);
-    let cause = match there_and_back(&mut walk) {
-        Ok(()) => None,
-        Err(Stop::Cause(cause)) => Some(cause),
-        Err(Stop::Error(error)) => return Err(error),
+    let ended = there_and_back(&mut walk);
+    let cause = match (ended, walk.stale.take()) {
+        (Ok(()), stale) => stale,
+        (Err(Stop::Cause(cause)), Some(stale)) => Some(format!("{stale}; {cause}")),
+        (Err(Stop::Cause(cause)), None) => Some(cause),
+        (Err(Stop::Error(error)), _) => return Err(error),
     };
     Ok(Explanation { cause, way: scene.say_way(&walk.passed) })
 }
@@ -152,3 +155,5 @@ pub(crate) fn evidence(concerned: &[Namespace]) -> String {
 mod tests;
 #[cfg(test)]
 mod tests_firewall;
+#[cfg(test)]
+mod tests_nat;

@@ -6,7 +6,7 @@ use super::{
     scene::{Scene, Spot, Way},
     trace::{Trace, Travelling},
 };
-use crate::{Carries, Error, Journey, state::Question};
+use crate::{Error, Journey, state::Question};
 
 /// More routers than this are a circle.
 const HOPS: usize = 16;
@@ -44,6 +44,8 @@ pub(super) struct Walk<'a> {
     pub forwarded: Vec<Forwarded>,
     /// The places where the packet's destination was changed.
     pub published: Vec<usize>,
+    /// What leads the packet elsewhere than the rules would.
+    pub stale: Option<String>,
     /// Where the packet got to, once its answer is walked.
     pub arrived: Option<Arrival>,
 }
@@ -78,7 +80,7 @@ pub(super) struct Arrival {
 impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scene, trace, journey, passed, forwarded, published, arrived: None }
+        Self { scene, trace, journey, passed, forwarded, published, stale: None, arrived: None }
     }
 
     /// The packet of the journey, at its start.
@@ -119,56 +121,6 @@ impl<'a> Walk<'a> {
         let lo = self.scene.places[place].link("lo").filter(|lo| !lo.up)?;
         let name = self.scene.name(place);
         Some(format!("{} in {name} is down, so {name} does not reach its own addresses (`ip link set lo up`)", lo.name))
-    }
-
-    /// What NAT does with the packet where it has come in: as recorded on the way out, as was seen, or as
-    /// its rules say.
-    fn translate(&mut self, place: usize, by: Option<Spot>, packet: &mut Travelling) -> Step {
-        if packet.answer {
-            let undone = self.forwarded.iter().filter(|hop| hop.out.place == place).find_map(|hop| hop.translated);
-            if let Some((before, _)) = undone.filter(|(_, after)| *after == packet.to) {
-                packet.to = before;
-            }
-        } else if self.is_local(place, packet.to) {
-            let seen = self.seen_published(place, by, packet);
-            let ruled = if seen.is_none() { self.ruled_destination(place, by, packet)? } else { None };
-            if let Some((to, carries)) = seen.or(ruled) {
-                self.published.push(place);
-                (packet.to, packet.carries) = (to, carries);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whom a frame leaves for that has the packet's source port, but not its destination.
-    fn seen_published(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<(IpAddr, Carries)> {
-        use crate::probe::frame::Packet::{Tcp, Udp};
-        let (trace, name) = (self.trace?, packet.carries);
-        let ports = |frame: &crate::Frame| match frame.packet {
-            Tcp { source_port, destination_port, .. } if matches!(name, Carries::Tcp(_)) => {
-                Some((source_port, destination_port))
-            }
-            Udp { source_port, destination_port, .. } if matches!(name, Carries::Udp(_)) => {
-                Some((source_port, destination_port))
-            }
-            _ => None,
-        };
-        let client = by.and_then(|by| trace.first(by, false, packet)).and_then(ports).map(|(source, _)| source);
-        for spot in trace.spots(place) {
-            let found = trace.find(spot, |frame| {
-                let Some((source, _)) = ports(frame) else { return false };
-                let same = client.map_or(by.is_none(), |client| client == source);
-                same && frame.is_out()
-                    && frame.ip().is_some_and(|ip| ip.destination != packet.to && Some(ip.destination) != packet.from)
-            });
-            if let Some(frame) = found
-                && let (Some(ip), Some((_, port))) = (frame.ip(), ports(frame))
-            {
-                let carries = if matches!(name, Carries::Tcp(_)) { Carries::Tcp(port) } else { Carries::Udp(port) };
-                return Some((ip.destination, carries));
-            }
-        }
-        None
     }
 
     /// The way out of where the packet starts.

@@ -141,7 +141,7 @@ fn expr(name: &str, parts: &Attributes) -> Option<Expr> {
             bytes: parts.number(4) == Some(1),
             over: parts.number(5).unwrap_or_default() & 1 != 0,
         },
-        "match" | "target" => Expr::Xt { name: parts.string(1)? },
+        "match" | "target" => Expr::Xt { name: super::xt::words(&parts.string(1)?, parts.number(2)?, parts.bytes(3)?) },
         _ => return None,
     })
 }

@@ -24,3 +24,4 @@ pub(crate) mod parse;
 pub(crate) mod set;
 pub(crate) mod socket;
 pub(crate) mod statement;
+mod xt;

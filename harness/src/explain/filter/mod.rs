@@ -2,7 +2,10 @@
 //!
 //! Only what is certain is told: an expression that is not known here makes a rule one that may match.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use self::words::matches;
 use crate::{Carries, Namespace, Result};
@@ -53,6 +56,23 @@ pub(super) enum Verdict {
     },
 }
 
+/// A destination NAT that the packet meets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rewrite {
+    /// Whom the packet is for then.
+    pub to: IpAddr,
+    /// At which port, where that changes.
+    pub port: Option<u16>,
+    chain: String,
+    rule: String,
+}
+
+impl fmt::Display for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "destination NAT of its firewall (chain {}: `{}`)", self.chain, self.rule)
+    }
+}
+
 /// The chains of a ruleset.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ruleset(Vec<Chain>);
@@ -89,7 +109,7 @@ struct Doubt {
 
 /// How a chain ends for the packet.
 enum End {
-    Translate(IpAddr, Option<u16>),
+    Translate(Rewrite),
     Accept,
     Return,
     Drop(Verdict),
@@ -105,7 +125,7 @@ impl Ruleset {
     pub fn parse(text: &str) -> Self {
         let (mut chains, mut table, mut chain) = (Vec::new(), (String::new(), String::new()), None::<Chain>);
         let mut skipped = 0_usize;
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_comment(line)) {
             let words: Vec<&str> = line.split_whitespace().collect();
             match (words.as_slice(), &mut chain) {
                 _ if skipped > 0 => {
@@ -147,13 +167,18 @@ impl Ruleset {
         doubt.perhaps
     }
 
-    /// Whom destination NAT sends the packet to, and to which port, where it changes that.
-    pub fn destination(&self, packet: &Passing) -> Option<(IpAddr, Option<u16>)> {
+    /// What destination NAT does with the packet.
+    pub fn destination(&self, packet: &Passing) -> Option<Rewrite> {
         let mut doubt = Doubt { perhaps: Verdict::Passes, accepted: false };
         self.at("nat", packet).find_map(|chain| match self.run(chain, packet, 0, &mut doubt) {
-            End::Translate(to, port) => Some((to, port)),
+            End::Translate(rewrite) => Some(rewrite),
             _ => None,
         })
+    }
+
+    /// Whether any rule changes destinations.
+    pub fn rewrites(&self) -> bool {
+        self.0.iter().flat_map(|chain| &chain.rules).any(|rule| rule.split_whitespace().any(is_dnat))
     }
 
     /// The base chains of this kind that see the packet.
@@ -189,10 +214,10 @@ impl Ruleset {
                 _ if matches == Match::Perhaps => {
                     doubt.accepted |= ["accept", "jump", "goto"].iter().any(|verdict| words.contains(verdict));
                 }
-                _ if words.contains(&"dnat") && words.contains(&"to") => {
+                _ if words.iter().copied().any(is_dnat) && words.contains(&"to") => {
                     let to = words.iter().skip_while(|word| **word != "to").nth(1);
                     if let Some((to, port)) = to.and_then(|to| destination(to)) {
-                        return End::Translate(to, port);
+                        return End::Translate(Rewrite { to, port, chain: chain.title(), rule: rule.clone() });
                     }
                 }
                 [.., "accept"] => return End::Accept,
@@ -240,12 +265,22 @@ impl Chain {
     }
 }
 
+/// `dnat` of nf_tables, `DNAT` of iptables.
+fn is_dnat(word: &str) -> bool {
+    word.eq_ignore_ascii_case("dnat")
+}
+
 /// `10.20.30.41:80`, `[fd00:20::41]:80`, or the address alone.
 fn destination(text: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Ok(both) = text.parse::<SocketAddr>() {
         return Some((both.ip(), Some(both.port())));
     }
     Some((text.trim_matches(['[', ']']).parse().ok()?, None))
+}
+
+/// Remarks about what has no words, `# xt addrtype`, may be all of a rule.
+fn is_comment(line: &str) -> bool {
+    line.starts_with('#') && !line.starts_with("# xt ") && !line.starts_with("# expr ")
 }
 
 /// `filter - 1`, `-100`, `dstnat`

@@ -113,7 +113,7 @@ fn published_ports() {
         ))
     };
     let syn = Passing { hook: Hook::Prerouting, carries: Carries::Tcp(8080), local: true, ..echo() };
-    let to = |rule: &str| nat(rule).destination(&syn);
+    let to = |rule: &str| nat(rule).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
     assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
     assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
@@ -122,5 +122,11 @@ fn published_ports() {
         nat("fib daddr type local dnat to 10.20.30.41").destination(&Passing { local: false, ..syn.clone() }),
         None
     );
+    assert_eq!(
+        to("tcp dport 8080 # xt addrtype dst-type local counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80"),
+        Some((netns1, Some(80)))
+    );
+    assert_eq!(to("# xt addrtype dst-type != local # xt DNAT to 10.20.30.41"), None);
+    assert_eq!(to("# xt set # xt DNAT to 10.20.30.41"), None);
     assert_eq!(destination("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
 }

@@ -20,6 +20,14 @@ pub(super) fn matches(rule: &str, packet: &Passing) -> Match {
             "icmp" | "icmpv6" => words.icmp(packet, word == "icmpv6"),
             "meta" => words.meta(packet),
             "ct" => words.connection(packet),
+            // A remark: what is not known in it is told by its words.
+            "#" => Match::Yes,
+            "xt" => match words.next() {
+                Some("DNAT") => return all,
+                Some("comment") => Match::Yes,
+                Some("addrtype") => words.addrtype(packet),
+                _ => Match::Perhaps,
+            },
             "counter" => words.counter(),
             "accept" | "drop" | "return" | "continue" => Match::Yes,
             "fib" => words.local(packet),
@@ -169,6 +177,15 @@ impl<'a> Words<'a> {
         while !matches!(self.next(), Some("type") | None) {}
         let found = self.compare(|value| if value == "local" { certain(packet.local) } else { Match::Perhaps });
         if what == "daddr" { found } else { Match::Perhaps }
+    }
+
+    /// `addrtype dst-type local`, of iptables
+    fn addrtype(&mut self, packet: &Passing) -> Match {
+        if !self.rest.trim_start().starts_with("dst-type ") {
+            return Match::Perhaps;
+        }
+        self.next();
+        self.compare(|value| if value == "local" { certain(packet.local) } else { Match::Perhaps })
     }
 
     /// `counter packets 3 bytes 252`, or `counter` alone.

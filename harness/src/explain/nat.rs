@@ -1,0 +1,165 @@
+//! What NAT makes of a packet: as it was seen, as connection tracking remembers it, as the rules say.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    filter::{Hook, Passing, Rewrite, Ruleset},
+    scene::Spot,
+    trace::Travelling,
+    walk::{Step, Walk, stop},
+};
+use crate::{Carries, Frame, Result, conntrack::Flow, probe::frame::Packet};
+
+/// A packet's destination, changed.
+type Destination = (IpAddr, Carries);
+
+impl Walk<'_> {
+    /// What NAT does with the packet where it has come in: as recorded on the way out, as was seen, as is remembered,
+    /// or as its rules say.
+    pub fn translate(&mut self, place: usize, by: Option<Spot>, packet: &mut Travelling) -> Step {
+        if packet.answer {
+            let undone = self.forwarded.iter().filter(|hop| hop.out.place == place).find_map(|hop| hop.translated);
+            if let Some((before, _)) = undone.filter(|(_, after)| *after == packet.to) {
+                packet.to = before;
+            }
+            return Ok(());
+        }
+        let flow = self.tracked(place, by, packet);
+        let remembered = flow.as_ref().map(|flow| to(flow.reply.0, packet));
+        let rewrite = self.rewrite(place, by, packet)?;
+        let ruled = rewrite.as_ref().map(|rewrite| rewrite.apply(packet));
+        if !self.is_local(place, packet.to) {
+            return stop(self.taken_elsewhere(place, packet, remembered, rewrite.as_ref()));
+        }
+        if let Some((to, carries)) = self.seen_published(place, by, packet).or(remembered).or(ruled) {
+            self.published.push(place);
+            self.stale =
+                flow.and_then(|flow| self.outdated(place, packet, &flow, rewrite.as_ref())).or(self.stale.take());
+            (packet.to, packet.carries) = (to, carries);
+        }
+        Ok(())
+    }
+
+    /// A packet that is not for the place itself, and goes to another than it is for.
+    fn taken_elsewhere(
+        &self,
+        place: usize,
+        packet: &Travelling,
+        remembered: Option<Destination>,
+        rewrite: Option<&Rewrite>,
+    ) -> Option<String> {
+        let (to, carries) = remembered.or(rewrite.map(|rewrite| rewrite.apply(packet)))?;
+        let wanted = self.journey.to.namespace.as_ref().and_then(|namespace| self.scene.place_of(namespace));
+        let is_meant = wanted.is_some_and(|wanted| self.scene.places[wanted].address(to).is_some());
+        if is_meant || to == packet.to {
+            return None;
+        }
+        let why = match rewrite.filter(|rewrite| rewrite.to == to) {
+            Some(rewrite) => rewrite.to_string(),
+            None => "as connection tracking remembers it".into(),
+        };
+        let (asked, taken) = (say((packet.to, packet.carries)), say((to, carries)));
+        Some(format!("{} sends what is for {asked} to {taken} instead: {why}", self.scene.name(place)))
+    }
+
+    /// A flow that is led elsewhere than the rules would lead a new one.
+    fn outdated(&self, place: usize, packet: &Travelling, flow: &Flow, rewrite: Option<&Rewrite>) -> Option<String> {
+        let old = to(flow.reply.0, packet);
+        let now = match rewrite {
+            Some(rewrite) if rewrite.apply(packet) == old => return None,
+            Some(rewrite) => format!("new flows go to {}: {rewrite}", say(rewrite.apply(packet))),
+            None if self.may_rewrite(place) => return None,
+            None => "no rule leads there any more".into(),
+        };
+        let (client, asked) = flow.original;
+        Some(format!(
+            "{} remembers the flow from {client} to {asked}, which goes to {} (conntrack), though {now}",
+            self.scene.name(place),
+            say(old)
+        ))
+    }
+
+    /// The flow that connection tracking takes the packet for, where it changes its destination.
+    fn tracked(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Flow> {
+        let frame = self.trace?.first(by?, false, packet)?;
+        let (client, (source, destination)) = (frame.ip()?.source, ports(frame, packet.carries)?);
+        let original = (SocketAddr::new(client, source), SocketAddr::new(packet.to, destination));
+        let protocol = if matches!(packet.carries, Carries::Tcp(_)) { 6 } else { 17 };
+        // Where there is no connection tracking, nothing is remembered.
+        let flows = self.scene.places[place].namespace.flows().ok()?;
+        let is_it = |flow: &Flow| flow.protocol == protocol && flow.original == original;
+        flows.into_iter().find(|flow| is_it(flow) && flow.reply.0 != flow.original.1)
+    }
+
+    /// What destination NAT does with the packet by the rules, for certain.
+    fn rewrite(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<Option<Rewrite>> {
+        let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
+        let passing = Passing { local: self.is_local(place, packet.to), ..self.passing(hook, by, None, packet) };
+        Ok(Ruleset::of(&self.scene.places[place].namespace)?.destination(&passing))
+    }
+
+    /// Whether there is any rule that changes destinations.
+    fn may_rewrite(&self, place: usize) -> bool {
+        Ruleset::of(&self.scene.places[place].namespace).is_ok_and(|rules| rules.rewrites())
+    }
+
+    /// Whom a frame leaves for that has the packet's source port, but not its destination.
+    fn seen_published(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Destination> {
+        let trace = self.trace?;
+        let ports = |frame: &Frame| ports(frame, packet.carries);
+        let client = by.and_then(|by| trace.first(by, false, packet)).and_then(ports).map(|(source, _)| source);
+        for spot in trace.spots(place) {
+            let found = trace.find(spot, |frame| {
+                let Some((source, _)) = ports(frame) else { return false };
+                let same = client.map_or(by.is_none(), |client| client == source);
+                same && frame.is_out()
+                    && frame.ip().is_some_and(|ip| ip.destination != packet.to && Some(ip.destination) != packet.from)
+            });
+            if let Some(frame) = found
+                && let (Some(ip), Some((_, port))) = (frame.ip(), ports(frame))
+            {
+                return Some(to(SocketAddr::new(ip.destination, port), packet));
+            }
+        }
+        None
+    }
+}
+
+impl Rewrite {
+    /// Where the packet is for after it.
+    fn apply(&self, packet: &Travelling) -> Destination {
+        match (packet.carries, self.port) {
+            (Carries::Tcp(_), Some(port)) => (self.to, Carries::Tcp(port)),
+            (Carries::Udp(_), Some(port)) => (self.to, Carries::Udp(port)),
+            (carries, _) => (self.to, carries),
+        }
+    }
+}
+
+/// The source and destination port of a frame of the transport.
+fn ports(frame: &Frame, carries: Carries) -> Option<(u16, u16)> {
+    match (&frame.packet, carries) {
+        (Packet::Tcp { source_port, destination_port, .. }, Carries::Tcp(_))
+        | (Packet::Udp { source_port, destination_port, .. }, Carries::Udp(_)) => {
+            Some((*source_port, *destination_port))
+        }
+        _ => None,
+    }
+}
+
+/// An address and port, for the packet's transport.
+fn to(at: SocketAddr, packet: &Travelling) -> Destination {
+    let carries = match packet.carries {
+        Carries::Tcp(_) => Carries::Tcp(at.port()),
+        Carries::Udp(_) => Carries::Udp(at.port()),
+        Carries::Echo => Carries::Echo,
+    };
+    (at.ip(), carries)
+}
+
+fn say((address, carries): Destination) -> String {
+    match carries {
+        Carries::Tcp(port) | Carries::Udp(port) => SocketAddr::new(address, port).to_string(),
+        Carries::Echo => address.to_string(),
+    }
+}

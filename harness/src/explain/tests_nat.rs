@@ -1,0 +1,59 @@
+//! Labs in which NAT takes a packet elsewhere than it is for.
+
+use super::tests::{lab, tells};
+use crate::{Deadline, Lab, Node, Probe, firewall::Family};
+
+/// A rule in a NAT chain at `prerouting` or `output`.
+fn dnat(host: &Node, hook: &str, rule: &str) {
+    let mut batch = host.firewall().batch();
+    batch.add_table(Family::Ip, "t");
+    batch.add_chain(Family::Ip, "t", hook, &format!("type nat hook {hook} priority dstnat; policy accept;")).unwrap();
+    batch.add_rule(Family::Ip, "t", hook, rule).unwrap();
+    batch.commit().unwrap();
+}
+
+/// A rule for all destinations draws in what is for another host.
+///
+///     outside 192.0.2.1:8080 --- eth0 [host: br0] --- [netns1 :80] [netns2]
+#[test]
+fn drawn_in() {
+    let (lab, host, one, two) = lab("gateway-one-subnet");
+    dnat(&host, "prerouting", "tcp dport 8080 dnat to 10.20.30.41:80");
+    dnat(&host, "output", "tcp dport 8080 dnat to 10.20.30.41:80");
+    let _server = one.serve_http((&one, 80)).unwrap();
+    let words = ["host sends what is for 192.0.2.1:8080 to 10.20.30.41:80 instead", "ip t", "dnat to 10.20.30.41:80"];
+    tells(&two.tcp_to((lab.outside(), 8080)), &words);
+    tells(&host.tcp_to((lab.outside(), 8080)), &words);
+}
+
+/// The same by a rule of the old iptables, whose words the kernel keeps in structures.
+#[test]
+fn drawn_in_by_iptables() {
+    let (lab, host, _one, two) = lab("gateway-one-subnet");
+    let rule = "-t nat -A PREROUTING -p tcp --dport 8080 -m addrtype ! --dst-type LOCAL -j DNAT --to-destination 10.20.30.41:80";
+    let Ok(done) = host.run(|| std::process::Command::new("iptables").args(rule.split(' ')).status()).unwrap() else {
+        return; // There is no iptables here.
+    };
+    assert!(done.success());
+    let words = ["host sends what is for 192.0.2.1:8080 to 10.20.30.41:80 instead", "ip nat PREROUTING", "DNAT"];
+    tells(&two.tcp_to((lab.outside(), 8080)), &words);
+}
+
+/// The port leads to the second node now; a client that goes on from its port is led to the first, where nobody listens.
+#[test]
+fn a_flow_that_is_remembered() {
+    let (lab, host, one, two) = lab("gateway-one-subnet");
+    let first = "udp dport 6000 dnat to 10.20.30.41:6000";
+    dnat(&host, "prerouting", first);
+    let ask = |lab: &Lab| lab.outside().udp_to((host.at("192.0.2.2".parse().unwrap()), 6000)).from_port(5555);
+    let server = one.serve_udp((&one, 6000)).unwrap();
+    assert!(ask(&lab).look(Deadline::after(std::time::Duration::from_secs(5))).unwrap().answered());
+    drop(server);
+    let _server = two.serve_udp((&two, 6000)).unwrap();
+    let flow =
+        "host remembers the flow from 192.0.2.1:5555 to 192.0.2.2:6000, which goes to 10.20.30.41:6000 (conntrack)";
+    host.firewall().flush().unwrap();
+    tells(&ask(&lab), &[flow, "no rule leads there any more"]);
+    dnat(&host, "prerouting", "udp dport 6000 dnat to 10.20.20.41:6000");
+    tells(&ask(&lab), &[flow, "new flows go to 10.20.20.41:6000", "ip t prerouting", "dnat to 10.20.20.41:6000"]);
+}
