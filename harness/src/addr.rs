@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
+    address::{AddressAttribute, AddressMessage, AddressScope},
 };
 
 use crate::{Namespace, Result, netlink::Request};
@@ -13,13 +13,6 @@ use crate::{Namespace, Result, netlink::Request};
 /// Adds an address to the link with this index. Equivalent to `ip address add ADDRESS dev LINK` (broadcast `+`).
 pub fn add(link: u32, address: IpNet) -> Request {
     Request::create(format!("adding address {address}"), RouteNetlinkMessage::NewAddress(message(link, address)))
-}
-
-/// Adds an IPv6 address that is used at once, without duplicate address detection. Equivalent to `ip address add ... nodad`.
-pub fn add_without_dad(link: u32, address: IpNet) -> Request {
-    let mut message = message(link, address);
-    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-    Request::create(format!("adding address {address}"), RouteNetlinkMessage::NewAddress(message))
 }
 
 /// Takes an address from the link with this index. Equivalent to `ip address del ADDRESS dev LINK`.

@@ -227,7 +227,7 @@ fn duplicate_address() {
     let address = two.v6().unwrap();
     let (net, dev) = (format!("{address}/64").parse().unwrap(), two.index("veth2-1").unwrap());
     two.apply(addr::delete(dev, net)).unwrap();
-    one.apply(addr::add_without_dad(one.index("veth1-1").unwrap(), net)).unwrap();
+    one.apply(addr::add(one.index("veth1-1").unwrap(), net)).unwrap();
     two.set_sysctl("net.ipv6.conf.veth2-1.dad_transmits", "1").unwrap();
     let mut changes = two.changes(&[crate::watch::Group::Ipv6Address]).unwrap();
     two.apply(addr::add(dev, net)).unwrap();

@@ -66,10 +66,9 @@ fn uplink(uplink: &Uplink, host: &Namespace, outside: Namespace) -> Result<Node>
         ipnet::IpNet::new_assert(*gateway, prefix_len)
     });
     let gateways: Vec<ipnet::IpNet> = gateways.collect();
-    // No detection of duplicate addresses: these are the lab's own, and must be there at once.
-    let inside = gateways.iter().map(|address| addr::add_without_dad(UPLINK, *address));
+    let inside = gateways.iter().map(|address| addr::add(UPLINK, *address));
     outside.apply_all([link::set_up("lo"), link::set_up("eth0")].into_iter().chain(inside))?;
-    let addresses = uplink.addresses.iter().map(|address| addr::add_without_dad(UPLINK, *address));
+    let addresses = uplink.addresses.iter().map(|address| addr::add(UPLINK, *address));
     let routes = uplink.gateways.iter().map(|gateway| {
         let default = Route { to: Destination::Default, via: Some(*gateway), dev: None };
         route::add(&default, Some(UPLINK))
@@ -77,6 +76,11 @@ fn uplink(uplink: &Uplink, host: &Namespace, outside: Namespace) -> Result<Node>
     host.apply_all(addresses.chain(routes))?;
     for (namespace, name) in [(host, uplink.interface.as_str()), (&outside, "eth0")] {
         namespace.link_message(name)?;
+        // Usable once the node is in the multicast group in which the address is asked for. With `nodad` the kernel
+        // says at once that it is, and joins the group later.
+        if gateways.iter().any(|address| address.addr().is_ipv6()) {
+            namespace.settle_addresses()?;
+        }
     }
     let interface = Interface { name: "eth0".into(), addresses: gateways, mtu: uplink.mtu, ..Interface::default() };
     Ok(Node::new(outside, &[interface]))

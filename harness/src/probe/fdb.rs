@@ -191,7 +191,7 @@ mod tests {
     ///     n1 --- p1[br0]p2 --- n2
     #[test]
     fn learned_and_set_entries() {
-        let (host, [n1, n2, _]) = bridged();
+        let (host, [n1, n2, _n3]) = bridged();
         let mac_of = |node: &Namespace, dev: &str| node.link(dev).read().unwrap().unwrap().mac.unwrap();
         let (one, two, set) = (mac_of(&n1, "e1"), mac_of(&n2, "e2"), Mac([2, 0, 0, 0, 0, 9]));
         host.flush_fdb("br0").unwrap();

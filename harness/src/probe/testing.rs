@@ -25,8 +25,10 @@ pub(crate) fn pair() -> (Namespace, Namespace) {
     a.apply(Veth::new("a0", "b0").peer_in(&b).request()).unwrap();
     ready(&a, "a0", 1);
     ready(&b, "b0", 2);
-    a.settle(&["a0"]).unwrap();
-    b.settle(&["b0"]).unwrap();
+    for (namespace, device) in [(&a, "a0"), (&b, "b0")] {
+        namespace.settle(&[device]).unwrap();
+        namespace.settle_addresses().unwrap();
+    }
     (a, b)
 }
 
@@ -71,6 +73,7 @@ pub(crate) fn bridged() -> (Namespace, [Namespace; 3]) {
     host.settle(&["br0", "p1", "p2", "p3"]).unwrap();
     for (node, end) in nodes.iter().zip(["e1", "e2", "e3"]) {
         node.settle(&[end]).unwrap();
+        node.settle_addresses().unwrap();
     }
     (host, nodes)
 }
@@ -89,12 +92,15 @@ pub(crate) fn no_way(namespace: &Namespace, to: Ipv4Addr, kind: RouteType) {
 
 fn ready(namespace: &Namespace, device: &str, host: u8) {
     let index = namespace.index(device).unwrap();
+    // Not `nodad`: the kernel says at once of such an address that it is usable, and joins the multicast group in which it
+    // is asked for later.
+    namespace.set_sysctl(&format!("net.ipv6.conf.{device}.accept_dad"), "0").unwrap();
     namespace
         .apply_all([
             link::set_up("lo"),
             link::set_up(device),
             addr::add(index, format!("10.0.0.{host}/24").parse().unwrap()),
-            addr::add_without_dad(index, format!("fd00::{host}/64").parse().unwrap()),
+            addr::add(index, format!("fd00::{host}/64").parse().unwrap()),
         ])
         .unwrap();
     let quick = |family| (format!("net.{family}.neigh.{device}.retrans_time_ms"), "50");
