@@ -199,6 +199,11 @@ mod tests {
         assert_eq!(look(&host.fdb("br0").port_of(one)).seen(), Some("p1"));
         assert_eq!(look(&host.fdb("br0").port_of(two)).seen(), Some("p2"));
 
+        // What nodes send unasked is not learned again.
+        for port in ["p1", "p2", "p3"] {
+            let quiet = link::set_port(port, host.index(port).unwrap(), link::PortFlag::Learning, false);
+            host.apply(quiet).unwrap();
+        }
         let p3 = host.index("p3").unwrap();
         host.apply(fdb::set_static(p3, set)).unwrap();
         let entry = host.fdb("br0").list().unwrap().into_iter().find(|entry| entry.mac == set).unwrap();
