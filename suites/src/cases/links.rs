@@ -63,7 +63,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "links/macs-are-unique",
             level: Must,
-            claim: "No two ports or nodes' ends have the same MAC address.",
+            claim: "No two ports or nodes' ends have the same MAC address, and no node's end has a bridge's.",
             source: "moby#47146, moby#48595; kernel \"received packet with own address as source address\"",
             failing: "Frames go to whoever spoke last; connections break at random.",
             on: &["pair", "gateway-one-subnet", "isolated", "star"],
@@ -157,6 +157,9 @@ fn lo_is_up(stage: &mut Stage) -> Result<()> {
             expect!(node.tcp_to((node.at(address.addr()), 9)), Refused);
         }
         expect!(node.tcp_to((Target::from(std::net::Ipv4Addr::LOCALHOST), 9)), Refused);
+        if node.v6().is_some() {
+            expect!(node.tcp_to((Target::from(std::net::Ipv6Addr::LOCALHOST), 9)), Refused);
+        }
     }
     Ok(())
 }
@@ -202,12 +205,17 @@ fn unique_macs(stage: &mut Stage) -> Result<()> {
     let mut seen = std::collections::HashMap::new();
     let in_host = stage.host().links().list()?;
     // A bridge has, unless told otherwise, the MAC address of one of its own ports: that is no clash.
-    let mut all: Vec<_> = in_host.into_iter().filter(|link| link.kind != "bridge").map(|link| (link, "host")).collect();
+    let (bridges, others): (Vec<_>, Vec<_>) = in_host.into_iter().partition(|link| link.kind == "bridge");
+    let mut all: Vec<_> = others.into_iter().map(|link| (link, "host")).collect();
     for node in stage.nodes() {
         all.extend(node.links().list()?.into_iter().map(|link| (link, node.name())));
     }
     for (link, place) in all.into_iter().filter(|(link, _)| link.name != "lo") {
         let owner = format!("{} in {place}", link.name);
+        if let Some(bridge) = bridges.iter().find(|bridge| place != "host" && bridge.mac == link.mac) {
+            let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
+            return claim(false, || format!("{owner} has the MAC address of {}, {mac}", bridge.name), stage.host());
+        }
         if let Some(first) = seen.insert(link.mac, owner.clone()) {
             let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
             return claim(false, || format!("{first} and {owner} both have the MAC address {mac}"), stage.host());
