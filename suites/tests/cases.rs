@@ -458,7 +458,7 @@ mod links {
         claim("links/the-default-mtu-is-the-same-everywhere", topology);
     }
 
-    /// No two ports or nodes' ends have the same MAC address.
+    /// No two ports or nodes' ends have the same MAC address, and no node's end has a bridge's.
     #[rstest]
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
@@ -1161,9 +1161,10 @@ mod filter {
         claim("filter/another-bridge-works-as-before", topology);
     }
 
-    /// The network comes up without changing bridge-nf-call-iptables.
+    /// The network comes up without changing bridge-nf-call-iptables or -ip6tables.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
     #[case::isolated_ports("isolated-ports")]
     #[case::internal("internal")]
@@ -1234,7 +1235,7 @@ mod isolation {
         claim("isolation/a-forged-source-address-is-dropped", topology);
     }
 
-    /// An ARP announcement for another's address does not leave the node's port, and one for its own does.
+    /// An ARP announcement, or a neighbour advertisement, of another's address does not leave the node's port, and one of its own does.
     #[rstest]
     #[case::anti_spoof("anti-spoof")]
     #[test_log::test]
@@ -1258,6 +1259,7 @@ mod mac_mtu {
     /// A packet as large as the MTU, not to be fragmented, passes between peers, to the host and to the outside.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::mtu("mtu")]
     #[case::publish("publish")]
     #[test_log::test]
@@ -1268,6 +1270,7 @@ mod mac_mtu {
     /// A packet that must not be fragmented and is larger than the MTU is refused with an error, not lost.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::mtu("mtu")]
     #[case::isolated("isolated")]
     #[test_log::test]
@@ -1278,6 +1281,7 @@ mod mac_mtu {
     /// A bridge that loses its last port keeps its address.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::internal("internal")]
     #[test_log::test]
     fn the_last_port_leaves_the_address_behind(#[case] topology: &str) {
@@ -1667,6 +1671,7 @@ mod lifecycle {
     /// When a removed node's address comes back with a new node, host and peers reach it at the first ping.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[test_log::test]
     fn a_reused_address_is_reached_at_once(#[case] topology: &str) {
         claim("lifecycle/a-reused-address-is-reached-at-once", topology);
@@ -1684,6 +1689,7 @@ mod lifecycle {
     /// After a node was removed the host has no usable neighbour entry for its address.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[test_log::test]
     fn no_stale_neighbour_is_left_of_a_removed_node(#[case] topology: &str) {
         claim("lifecycle/no-stale-neighbour-is-left-of-a-removed-node", topology);
@@ -1692,6 +1698,7 @@ mod lifecycle {
     /// After the firewall was flushed, `reload` makes the way out and published ports work again.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
     #[test_log::test]
     fn rules_are_restored_after_a_flush(#[case] topology: &str) {
@@ -1721,6 +1728,7 @@ mod lifecycle {
     /// A UDP client that keeps its source port is answered by the new node once a published port was pointed at it.
     #[rstest]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[test_log::test]
     fn a_udp_flow_follows_a_re_pointed_port(#[case] topology: &str) {
         claim("lifecycle/a-udp-flow-follows-a-re-pointed-port", topology);

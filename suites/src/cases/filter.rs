@@ -77,10 +77,10 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "filter/bridge-netfilter-is-left-as-it-is",
             level: Should,
-            claim: "The network comes up without changing bridge-nf-call-iptables.",
+            claim: "The network comes up without changing bridge-nf-call-iptables or -ip6tables.",
             source: "moby#48492",
             failing: "Other bridges of the host are suddenly filtered, or not any more.",
-            on: &["gateway-one-subnet", "publish", "isolated-ports", "internal"],
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated-ports", "internal"],
             start: Prepared,
             run: brnf_untouched,
         },
@@ -216,10 +216,16 @@ fn another_bridge(stage: &mut Stage) -> Result<()> {
 fn brnf_untouched(stage: &mut Stage) -> Result<()> {
     for value in ["0", "1"] {
         stage.set_brnf(value)?;
+        let is_left = |stage: &Stage| {
+            for name in ["iptables", "ip6tables"] {
+                let setting = stage.host().setting(&format!("net.bridge.bridge-nf-call-{name}"));
+                expect!(setting, Some(now) if now == value);
+            }
+        };
         stage.up()?;
-        expect!(stage.host().setting("net.bridge.bridge-nf-call-iptables"), Some(now) if now == value);
+        is_left(stage);
         stage.down()?;
-        expect!(stage.host().setting("net.bridge.bridge-nf-call-iptables"), Some(now) if now == value);
+        is_left(stage);
     }
     Ok(())
 }

@@ -78,7 +78,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "isolation/a-forged-arp-reply-is-dropped",
             level: May,
-            claim: "An ARP announcement for another's address does not leave the node's port, and one for its own does.",
+            claim: "An ARP announcement, or a neighbour advertisement, of another's address does not leave the node's port, and one of its own does.",
             source: "containernetworking/plugins#639; RFC 5227",
             failing: "A container can draw another's traffic to itself.",
             on: &["anti-spoof"],
@@ -239,6 +239,13 @@ fn forged_dropped(stage: &mut Stage) -> Result<()> {
     let host = (&**stage.host(), stage.bridge_of(netns2));
     expect!(wire.frames(filter::udp_to_port(7002)).before(host), 0);
     expect!(wire.frames(filter::udp_to_port(7003)).before(host), 0);
+    let (source, destination) = (Version::V6.of(netns1).address, Version::V6.of(netns2).address);
+    let own = Way { source, destination, ..own };
+    injector.send(&forge::udp(own, 7004, 7004, b"own"))?;
+    expect!(wire.frames(filter::udp_to_port(7004)), 1..);
+    let other: std::net::Ipv6Addr = "fd00:20::99:99".parse().expect("it is one");
+    injector.send(&forge::udp(Way { source: other.into(), ..own }, 7005, 7005, b"forged address"))?;
+    expect!(wire.frames(filter::udp_to_port(7005)).before(host), 0);
     Ok(())
 }
 
@@ -251,6 +258,13 @@ fn forged_arp_dropped(stage: &mut Stage) -> Result<()> {
     injector.send(&forge::arp_announcement(netns1.mac(), own))?;
     expect!(wire.frames(filter::arp_announcement_of(own)), 1..);
     injector.send(&forge::arp_announcement(netns1.mac(), victim))?;
-    expect!(wire.frames(filter::arp_announcement_of(victim)).before((&**stage.host(), stage.bridge_of(netns2))), 0);
+    let host = (&**stage.host(), stage.bridge_of(netns2));
+    expect!(wire.frames(filter::arp_announcement_of(victim)).before(host), 0);
+    let std::net::IpAddr::V6(own) = Version::V6.of(netns1).address else { return Ok(()) };
+    let victim: std::net::Ipv6Addr = "fd00:20::1".parse().expect("it is one");
+    injector.send(&forge::neighbour_advertisement(netns1.mac(), own))?;
+    expect!(wire.frames(filter::neighbour_advertisement_of(own)), 1..);
+    injector.send(&forge::neighbour_advertisement(netns1.mac(), victim))?;
+    expect!(wire.frames(filter::neighbour_advertisement_of(victim)).before(host), 0);
     Ok(())
 }

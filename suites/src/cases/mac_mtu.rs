@@ -28,7 +28,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A packet as large as the MTU, not to be fragmented, passes between peers, to the host and to the outside.",
             source: "RFC 1191; moby#22297",
             failing: "Large transfers hang while small requests work.",
-            on: &["gateway-one-subnet", "mtu", "publish"],
+            on: &["gateway-one-subnet", "gateway-v6", "mtu", "publish"],
             start: Built,
             run: whole_mtu,
         },
@@ -38,7 +38,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A packet that must not be fragmented and is larger than the MTU is refused with an error, not lost.",
             source: "RFC 1191; moby#49398",
             failing: "Path MTU discovery does not work: connections hang.",
-            on: &["gateway-one-subnet", "mtu", "isolated"],
+            on: &["gateway-one-subnet", "gateway-v6", "mtu", "isolated"],
             start: Built,
             run: oversize_told,
         },
@@ -48,7 +48,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A bridge that loses its last port keeps its address.",
             source: "systemd test_bridge_ignore_carrier_loss",
             failing: "When the last container stops, the gateway of the next one is gone.",
-            on: &["gateway-one-subnet", "internal"],
+            on: &["gateway-one-subnet", "gateway-v6", "internal"],
             start: Built,
             run: keeps_address,
         },
@@ -61,8 +61,10 @@ fn mtu_of(node: &Node) -> Result<usize> {
     Ok(links.iter().find(|link| link.name == node.device()).map_or(1500, |link| link.mtu as usize))
 }
 
-/// The ICMP header and the IPv4 header.
-const HEADERS: usize = 28;
+/// The length of the ICMP header and the IP header.
+fn headers(version: Version) -> usize {
+    if version == Version::V4 { 28 } else { 48 }
+}
 
 fn asked_mtu(stage: &mut Stage) -> Result<()> {
     for node in stage.nodes() {
@@ -76,24 +78,28 @@ fn asked_mtu(stage: &mut Stage) -> Result<()> {
 
 fn whole_mtu(stage: &mut Stage) -> Result<()> {
     for pair in stage.peers() {
-        let size = mtu_of(&pair.from)? - HEADERS;
-        stage.cold()?;
-        expect!(pair.from.ping(&pair.to).size(size).dont_fragment(), Reply { .. });
-        expect!(pair.from.ping(stage.external(Version::V4)).size(size).dont_fragment(), Reply { .. });
-        expect!(stage.host().ping(&pair.from).size(size).dont_fragment(), Reply { .. });
+        for version in stage.versions() {
+            let size = mtu_of(&pair.from)? - headers(version);
+            stage.cold()?;
+            expect!(pair.from.ping(version.of(&pair.to)).size(size).dont_fragment(), Reply { .. });
+            expect!(pair.from.ping(stage.external(version)).size(size).dont_fragment(), Reply { .. });
+            expect!(stage.host().ping(version.of(&pair.from)).size(size).dont_fragment(), Reply { .. });
+        }
     }
     Ok(())
 }
 
 fn oversize_told(stage: &mut Stage) -> Result<()> {
     for node in stage.nodes() {
-        let size = mtu_of(node)? - HEADERS + 1;
-        let external = stage.external(Version::V4);
-        expect!(
-            node.ping(&external).size(size).dont_fragment(),
-            LocalError { name: "EMSGSIZE", .. } | Unreachable { code: "frag-needed", .. }
-        );
-        expect!(node.ping(&external).size(size).may_fragment(), Reply { .. });
+        for version in stage.versions() {
+            let size = mtu_of(node)? - headers(version) + 1;
+            let external = stage.external(version);
+            expect!(
+                node.ping(&external).size(size).dont_fragment(),
+                LocalError { name: "EMSGSIZE", .. } | Unreachable { code: "frag-needed" | "packet-too-big", .. }
+            );
+            expect!(node.ping(&external).size(size).may_fragment(), Reply { .. });
+        }
     }
     Ok(())
 }
@@ -101,12 +107,15 @@ fn oversize_told(stage: &mut Stage) -> Result<()> {
 fn keeps_address(stage: &mut Stage) -> Result<()> {
     let host = stage.host();
     let bridge = stage.topology().bridges[0].name.clone();
-    let Some(&address) = stage.topology().bridges[0].addresses.first() else {
+    let addresses = stage.topology().bridges[0].addresses.clone();
+    if addresses.is_empty() {
         return Err(Error::Unsupported(format!("{bridge} has no address: the gateway's is elsewhere")));
-    };
+    }
     host.apply_all(stage.nodes().iter().map(|node| link::delete(node.port())))?;
     expect!(host.link(&bridge), Some(Link { carrier: false, .. }));
-    expect!(host.addresses(), list if list.iter().any(|own| own.dev == bridge && own.address == address));
-    expect!(host.ping(address.addr()), Reply { .. });
+    for address in addresses {
+        expect!(host.addresses(), list if list.iter().any(|own| own.dev == bridge && own.address == address));
+        expect!(host.ping(address.addr()), Reply { .. });
+    }
     Ok(())
 }

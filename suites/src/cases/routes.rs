@@ -227,7 +227,9 @@ fn one_default(stage: &mut Stage) -> Result<()> {
 fn no_default(stage: &mut Stage) -> Result<()> {
     for node in stage.nodes() {
         expect!(node.routes(), list if list.iter().all(|route| route.to != Destination::Default));
-        expect!(node.route_to(stage.external(Version::V4)), NoRoute { .. });
+        for version in stage.versions() {
+            expect!(node.route_to(stage.external(version)), NoRoute { .. });
+        }
     }
     Ok(())
 }

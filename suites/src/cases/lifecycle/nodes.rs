@@ -92,17 +92,20 @@ pub(super) fn reused(stage: &mut Stage) -> Result<()> {
     hold_mac(stage)?;
     let node = newcomer(stage, "first");
     stage.add(node, Vec::new())?;
-    let first = stage.node("first").clone();
-    let target = Target::from(&first);
-    expect!(stage.host().ping(&target), Reply { .. });
-    expect!(stage.node("netns1").ping(&target), Reply { .. });
+    let targets: Vec<Target> = stage.versions().iter().map(|version| version.of(stage.node("first"))).collect();
+    for target in &targets {
+        expect!(stage.host().ping(target), Reply { .. });
+        expect!(stage.node("netns1").ping(target), Reply { .. });
+    }
     stage.remove("first")?;
     let node = newcomer(stage, "second");
     stage.add(node, Vec::new())?;
     let mac = stage.node("second").mac();
-    expect!(stage.host().ping(&target), Reply { seq: 1, .. });
-    expect!(stage.node("netns1").ping(&target), Reply { seq: 1, .. });
-    expect!(stage.node("netns1").neighbour(&target).mac(), Some(seen) if seen == mac);
+    for target in &targets {
+        expect!(stage.host().ping(target), Reply { seq: 1, .. });
+        expect!(stage.node("netns1").ping(target), Reply { seq: 1, .. });
+        expect!(stage.node("netns1").neighbour(target).mac(), Some(seen) if seen == mac);
+    }
     Ok(())
 }
 
@@ -139,11 +142,15 @@ pub(super) fn no_stale_neighbour(stage: &mut Stage) -> Result<()> {
     hold_mac(stage)?;
     let node = newcomer(stage, "newcomer");
     stage.add(node, Vec::new())?;
-    let target = Target::from(&stage.node("newcomer").clone());
-    expect!(stage.host().ping(&target), Reply { .. });
-    expect!(stage.host().neighbour(&target), Reachable | Delay | Stale | Probing);
+    let targets: Vec<Target> = stage.versions().iter().map(|version| version.of(stage.node("newcomer"))).collect();
+    for target in &targets {
+        expect!(stage.host().ping(target), Reply { .. });
+        expect!(stage.host().neighbour(target), Reachable | Delay | Stale | Probing);
+    }
     stage.remove("newcomer")?;
-    expect!(stage.host().neighbour(&target), Absent | Failed);
+    for target in &targets {
+        expect!(stage.host().neighbour(target), Absent | Failed);
+    }
     Ok(())
 }
 

@@ -75,19 +75,22 @@ pub(super) fn no_doubles(stage: &mut Stage) -> Result<()> {
 pub(super) fn re_pointed(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
-    let at = uplink(stage, Version::V4);
     let mut before = None;
     for (name, number) in [("first", 9), ("second", 10)] {
-        if let Some((name, server)) = before.take() {
+        if let Some((name, servers)) = before.take() {
             stage.remove(name)?;
-            drop(server);
+            drop(servers);
         }
         let node = numbered(stage, name, number);
         stage.add(node, vec![publish(name, Transport::Udp)])?;
         let node = stage.node(name).clone();
-        let server = node.serve_udp((&node, 6000))?;
-        expect!(stage.outside().udp_to((at.clone(), 6000)).from_port(5555), Answer { server, .. } if server == name);
-        before = Some((name, server));
+        let mut servers = Vec::new();
+        for version in stage.versions() {
+            servers.push(node.serve_udp((version.of(&node), 6000))?);
+            let at = uplink(stage, version);
+            expect!(stage.outside().udp_to((at, 6000)).from_port(5555), Answer { server, .. } if server == name);
+        }
+        before = Some((name, servers));
     }
     Ok(())
 }
