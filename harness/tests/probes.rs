@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use netproof::{Lab, expect};
+use netproof::{Lab, expect, link};
 
 /// The article's trap, told by four probes: an address on a bridge port never resolves.
 ///
@@ -40,6 +40,9 @@ fn tables_are_as_built() {
     expect!(netns1.neighbour(netns2).mac(), Some(mac) if mac == netns2.mac());
     expect!(netns1.neighbours(), [entry, ..] if entry.to_string().contains("lladdr"));
     expect!(host.fdb("br0").port_of(netns2.mac()), Some("veth2-0"));
+    // What the node sends unasked is not learned again.
+    let port = host.index("veth2-0").unwrap();
+    host.apply(link::set_port("veth2-0", port, link::PortFlag::Learning, false)).unwrap();
     host.flush_fdb("br0").unwrap();
     expect!(host.fdb("br0").port_of(netns2.mac()), None);
 }
