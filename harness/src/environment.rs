@@ -38,7 +38,7 @@ pub fn checks() -> Vec<Check> {
         return checks;
     }
     type Try = fn() -> Result<String>;
-    let tries: [(&'static str, bool, Try, &str); 8] = [
+    let tries: [(&'static str, bool, Try, &str); 9] = [
         ("network namespaces", true, namespaces, "use a kernel with CONFIG_NET_NS"),
         ("bridge and veth", true, bridge_and_veth, "sudo modprobe bridge veth"),
         ("packet sockets", true, packet_sockets, "use a kernel with CONFIG_PACKET"),
@@ -49,6 +49,12 @@ pub fn checks() -> Vec<Check> {
             true,
             world,
             "start the container with --privileged: a masked /proc forbids a fresh one",
+        ),
+        (
+            "cgroups for container engines",
+            false,
+            cgroups,
+            "run it as root where a tree of version 2 is mounted, as by `mount -t cgroup2 cgroup2 /sys/fs/cgroup`",
         ),
         ("bridged frames for the firewall", false, br_netfilter, "sudo modprobe br_netfilter"),
         ("VLAN filtering", false, vlan_filtering, "use a kernel with CONFIG_BRIDGE_VLAN_FILTERING"),
@@ -105,6 +111,14 @@ fn world() -> Result<String> {
     let world = World::new(&trial, &[])?;
     let ran = world.command("/bin/true").output(Deadline::after(Duration::from_secs(10)))?;
     Ok(format!("a program ran in it: {}", ran.status))
+}
+
+fn cgroups() -> Result<String> {
+    let trial = Namespace::new("trial")?;
+    if World::new(&trial, &[])?.has_cgroup() {
+        return Ok("a lab's programs have a subtree of their own".into());
+    }
+    Err(Error::Unsupported("no cgroup of version 2 is to be seen that this process may write to".into()))
 }
 
 fn br_netfilter() -> Result<String> {

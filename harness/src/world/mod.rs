@@ -65,6 +65,12 @@ impl World {
         Self::make(host, folders).map_err(|error| Error::kernel("making a world for programs", host.name(), error))
     }
 
+    /// Whether its programs have a cgroup of version 2 of their own, which container engines need.
+    #[must_use]
+    pub fn has_cgroup(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
     fn make(host: &Namespace, folders: &[PathBuf]) -> io::Result<Self> {
         let cgroup = cgroup::Subtree::planned()?;
         let (keeper, pid) = on_a_thread(|| init::start(host, folders, cgroup.as_ref()))?;
