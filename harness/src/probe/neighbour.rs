@@ -348,6 +348,7 @@ mod tests {
             let set: u32 = a.sysctl(&format!("net.{version}.neigh.a0.retrans_time_ms")).unwrap().parse().unwrap();
             // Rounded up to a tick.
             assert!((50..=60).contains(&set), "{set}");
+            assert_eq!(a.sysctl(&format!("net.{version}.neigh.a0.proxy_delay")).unwrap(), "0");
         }
         let nobody = a.neighbour(IpAddr::from(NOBODY));
         let started = std::time::Instant::now();
