@@ -375,6 +375,7 @@ fn changes(before: &[(String, Inventory)], after: &[(String, Inventory)]) -> Str
         before.changes(after).into_iter().map(move |change| format!("{name}: {change}\n"))
     });
     // The lab itself quickens neighbours; and the kernel gives a lo its address when it first comes up, for good.
-    let of_driver = |change: &String| !change.contains(".retrans_time") && !change.contains("scope host dev lo");
+    let of_lab = [".retrans_time", ".proxy_delay", "scope host dev lo"];
+    let of_driver = |change: &String| !of_lab.iter().any(|part| change.contains(part));
     changed.filter(of_driver).collect()
 }
