@@ -232,6 +232,12 @@ impl Version {
     }
 }
 
+impl From<IpAddr> for Version {
+    fn from(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
 impl Deref for Stage {
     type Target = Lab;
 

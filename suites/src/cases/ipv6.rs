@@ -98,18 +98,23 @@ fn not_tentative(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// Whether the address is there, and duplicate address detection has ended well.
+fn usable(list: &[netproof::probe::addresses::Address], address: IpNet) -> bool {
+    list.iter().any(|own| own.address == address && !own.tentative && !own.dadfailed)
+}
+
 fn duplicate(stage: &mut Stage) -> Result<()> {
     up_with_detection(stage, "1")?;
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
     let taken = netns2.prefixes().iter().find(|net| net.addr().is_ipv6()).copied().expect("it has one");
     // One that is tentative itself has no answer for another's question, and that is another case's claim.
-    expect!(netns2.addresses(), list if list.iter().any(|address| address.address == taken && !address.tentative && !address.dadfailed));
+    expect!(netns2.addresses(), list if usable(list, taken));
     netns1.apply(addr::add(netns1.index(netns1.device())?, taken))?;
     expect!(netns1.addresses(), list if list.iter().any(|address| address.address == taken && address.dadfailed));
     // Another one, which nobody has, becomes usable.
     let free = net("fd00:20::7777/64");
     netns1.apply(addr::add(netns1.index(netns1.device())?, free))?;
-    expect!(netns1.addresses(), list if list.iter().any(|address| address.address == free && !address.tentative && !address.dadfailed));
+    expect!(netns1.addresses(), list if usable(list, free));
     Ok(())
 }
 
@@ -121,7 +126,7 @@ fn hairpin(stage: &mut Stage) -> Result<()> {
     let netns1 = stage.node("netns1");
     let late = net("fd00:20::7777/64");
     netns1.apply(addr::add(netns1.index(netns1.device())?, late))?;
-    expect!(netns1.addresses(), list if list.iter().any(|address| address.address == late && !address.tentative && !address.dadfailed), within: std::time::Duration::from_secs(20));
+    expect!(netns1.addresses(), list if usable(list, late), within: std::time::Duration::from_secs(20));
     Ok(())
 }
 

@@ -212,12 +212,11 @@ fn unique_macs(stage: &mut Stage) -> Result<()> {
     }
     for (link, place) in all.into_iter().filter(|(link, _)| link.name != "lo") {
         let owner = format!("{} in {place}", link.name);
+        let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
         if let Some(bridge) = bridges.iter().find(|bridge| place != "host" && bridge.mac == link.mac) {
-            let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
             return claim(false, || format!("{owner} has the MAC address of {}, {mac}", bridge.name), stage.host());
         }
         if let Some(first) = seen.insert(link.mac, owner.clone()) {
-            let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
             return claim(false, || format!("{first} and {owner} both have the MAC address {mac}"), stage.host());
         }
     }

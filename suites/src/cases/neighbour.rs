@@ -208,8 +208,7 @@ fn answers_for_itself(stage: &mut Stage) -> Result<()> {
     let injector = outside.injector("eth0")?;
     let (asker, uplink_wire) = (outside.tap("eth0")?, host.tap("eth0")?);
     let ask = |address: IpAddr| {
-        let version = if address.is_ipv4() { Version::V4 } else { Version::V6 };
-        let frame = match (stage.external(version).address, address) {
+        let frame = match (stage.external(address.into()).address, address) {
             (IpAddr::V4(own), IpAddr::V4(asked)) => forge::arp_request(injector.mac(), own, asked),
             (IpAddr::V6(own), IpAddr::V6(asked)) => forge::neighbour_solicitation(injector.mac(), own, asked),
             _ => unreachable!("both are of one version"),
@@ -217,7 +216,7 @@ fn answers_for_itself(stage: &mut Stage) -> Result<()> {
         injector.send(&frame)
     };
     for address in bridges {
-        let own = uplink(stage, if address.is_ipv4() { Version::V4 } else { Version::V6 });
+        let own = uplink(stage, address.into());
         ask(own.address)?;
         expect!(asker.frames(filter::neighbour_reply_from(&own)), 1..);
         ask(address)?;

@@ -210,9 +210,5 @@ fn fill(host: &Node, bridge: &str) -> Result<()> {
 /// flushed with it.
 pub(super) fn hold_mac(stage: &Stage) -> Result<()> {
     let (host, bridge) = (stage.host(), stage.bridge_of(stage.node("netns1")));
-    let own = host.links().list()?.into_iter().find(|link| link.name == bridge).and_then(|link| link.mac);
-    if let Some(mac) = own {
-        host.apply(link::set_mac(bridge, mac))?;
-    }
-    Ok(())
+    host.apply(link::set_mac(bridge, mac_of(host, bridge)?))
 }

@@ -68,7 +68,7 @@ pub(super) fn peers_see_own(stage: &mut Stage) -> Result<()> {
         for pair in stage.peers() {
             for target in pair.targets() {
                 stage.cold()?;
-                let version = if target.address.is_ipv4() { Version::V4 } else { Version::V6 };
+                let version = Version::from(target.address);
                 let own = version.of(&pair.from).address.to_string();
                 let _tcp = pair.to.serve_http((target.clone(), 80))?;
                 expect!(pair.from.http((target.clone(), 80)).get(), Status { code: 200, client, .. } if client == own);
