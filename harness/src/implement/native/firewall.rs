@@ -18,18 +18,16 @@ const MARK: &str = "netproof";
 pub(super) fn set(host: &Namespace, topology: &Topology) -> Result<()> {
     let firewall = host.firewall();
     let before = firewall.ruleset()?;
-    let mut batch = firewall.batch();
-    take_away(&mut batch, &before);
-    for chain in rules::all(topology) {
-        add_chain(&mut batch, chain)?;
-    }
-    open_passes(&mut batch, &before, topology)?;
-    batch.commit()?;
+    let replace = |arp: Option<rules::Chain>| {
+        let mut batch = firewall.batch();
+        take_away(&mut batch, &before);
+        rules::all(topology).into_iter().chain(arp).try_for_each(|chain| add_chain(&mut batch, chain))?;
+        open_passes(&mut batch, &before, topology)?;
+        batch.commit()
+    };
     // Not every kernel has nf_tables for ARP, and the network works without it.
-    let mut batch = firewall.batch();
-    add_chain(&mut batch, rules::for_arp(topology))?;
-    match batch.commit() {
-        Err(Error::Kernel { source, .. }) if is_missing(&source) => Ok(()),
+    match replace(Some(rules::for_arp(topology))) {
+        Err(Error::Kernel { source, .. }) if is_missing(&source) => replace(None),
         other => other,
     }
 }
