@@ -44,15 +44,5 @@ fn from_toml<T: serde::de::DeserializeOwned>(source: &str, text: &str) -> Result
     })
 }
 
-/// Of the `known` names the one that has most in common with `name`, for a message about a misspelt one.
-///
-/// ```
-/// assert_eq!(netproof_suites::nearest("natve", ["cni", "native"].into_iter()), "native");
-/// ```
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    let likeness = |known: &&str| (similar::TextDiff::from_chars(*known, name).ratio() * 1000.0) as u32;
-    known.max_by_key(likeness).unwrap_or_default()
-}
-
 #[cfg(test)]
 netproof::enter!();

@@ -71,7 +71,7 @@ pub fn implementation(name: &str) -> Result<Subject> {
     }
     let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) else {
         let known: Vec<&str> = names().collect();
-        let (nearest, known) = (crate::nearest(name, names()), known.join(", "));
+        let (nearest, known) = (netproof::topology::nearest(name, names()), known.join(", "));
         let message = format!("no implementation is called `{name}`; did you mean `{nearest}`? There are {known}");
         return Err(Error::Usage(message));
     };

@@ -18,7 +18,11 @@ mod shipped;
 mod sized;
 mod toml;
 
-pub use self::{builder::Builder, check::Invalid, shipped::shipped};
+pub use self::{
+    builder::Builder,
+    check::Invalid,
+    shipped::{nearest, shipped},
+};
 
 /// What is to be built: bridges, nodes, the host's part, NAT, DNS.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]

@@ -34,17 +34,21 @@ impl Topology {
         if let Some(topology) = shipped().iter().find(|topology| topology.name == name) {
             return Ok(topology.clone());
         }
-        let nearest =
-            shipped().iter().max_by_key(|topology| likeness(&topology.name, name)).map_or("pair", |t| &t.name);
+        let nearest = nearest(name, shipped().iter().map(|topology| topology.name.as_str()));
         Err(Error::Usage(format!(
             "no topology is called `{name}`; did you mean `{nearest}`? `netproof list` shows all"
         )))
     }
 }
 
-/// How much two names have in common, in thousandths.
-fn likeness(one: &str, other: &str) -> u32 {
-    (similar::TextDiff::from_chars(one, other).ratio() * 1000.0) as u32
+/// Of the `known` names the one that has most in common with `name`, for a message about a misspelt one.
+///
+/// ```
+/// assert_eq!(netproof::topology::nearest("gatway", ["pair", "gateway"].into_iter()), "gateway");
+/// ```
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+    let likeness = |known: &&str| (similar::TextDiff::from_chars(*known, name).ratio() * 1000.0) as u32;
+    known.max_by_key(likeness).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn chosen(args: &Args, shipped: &[Mutant]) -> Result<Vec<Mutant>, Wrong> {
         }
         let known = shipped.iter().find(|mutant| mutant.name == *name).cloned();
         known.ok_or_else(|| {
-            let nearest = netproof_suites::nearest(name, shipped.iter().map(|mutant| mutant.name.as_str()));
+            let nearest = netproof::topology::nearest(name, shipped.iter().map(|mutant| mutant.name.as_str()));
             Wrong::new(format!("no mutant is called `{name}`; did you mean `{nearest}`?"))
         })
     };

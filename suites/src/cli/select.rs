@@ -97,5 +97,5 @@ fn shape(topology: &Topology) -> Vec<usize> {
 /// The suite's name or case's id that has most in common with `name`.
 pub(crate) fn nearest(name: &str) -> &'static str {
     let names = SUITES.iter().map(|suite| suite.name).chain(all_cases().map(|case| case.id));
-    netproof_suites::nearest(name, names)
+    netproof::topology::nearest(name, names)
 }
