@@ -136,6 +136,27 @@ fn text_tells_the_story() {
     }
 }
 
+/// Failures of one cause are one story, and a list of the others that it has befallen.
+#[test]
+fn one_cause_is_told_once() {
+    let failed = |id: &str, cause: Option<&str>| {
+        let mut failed = outcome(id, Fail);
+        failed.cause = cause.map(Into::into);
+        failed
+    };
+    let text = anstream::adapter::strip_str(&text(&report(vec![
+        failed(ID, Some("br0 in host is down")),
+        failed("pair/the-other-subnet-is-on-link", None),
+        failed("pair/peers-know-each-others-mac", Some("br0 in host is down")),
+        failed("pair/both-sides-need-the-route", None),
+        failed("pair/own-address-needs-lo", Some("lo in netns1 is down")),
+    ])))
+    .to_string();
+    assert_eq!(text.matches("expectation failed").count(), 4, "{text}");
+    let others = "\n  the same cause, 1 more (`--report DIR` keeps their evidence):\n    FAIL pair/peers-know-each-others-mac on pair (MUST)\n\n";
+    assert!(text.contains(others), "{text}");
+}
+
 /// A driver that floods its standard error does not flood the reader.
 #[test]
 fn much_evidence_is_shown_at_both_ends() {

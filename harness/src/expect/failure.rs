@@ -25,7 +25,9 @@ pub struct Failure {
     pub seen: String,
     /// The labels in force, outermost first.
     pub given: Vec<String>,
-    /// Where the packet went missing, and why; where that is known.
+    /// The hop where the packet went missing, and why; where that is known.
+    pub cause: Option<String>,
+    /// The cause, or that none was found, and the way that the packet took.
     pub explanation: Option<String>,
     /// The state of every namespace concerned.
     pub state: String,
@@ -69,10 +71,15 @@ impl Failure {
             Why::Unproven(seen, reason) => (Kind::Error, format!("{seen}\nwhich proves nothing: {reason}")),
             Why::Error(error) => (Kind::of(error), error.to_string()),
         };
-        let explanation = probe.journey().filter(|_| kind != Kind::Unsupported).map(|journey| {
+        let explained = probe.journey().filter(|_| kind != Kind::Unsupported).map(|journey| {
             let again = || drop(probe.look(Deadline::after(PATIENCE)));
-            explain::explain(&journey, again).map_or_else(|error| error.to_string(), |told| told.to_string())
+            explain::explain(&journey, again)
         });
+        let (cause, explanation) = match explained {
+            None => (None, None),
+            Some(Ok(told)) => (told.cause.clone(), Some(told.to_string())),
+            Some(Err(error)) => (None, Some(error.to_string())),
+        };
         Self {
             kind,
             at: format!("{}:{}", at.file(), at.line()),
@@ -82,6 +89,7 @@ impl Failure {
             looks,
             seen,
             given: Labels::current().into_lines(),
+            cause,
             explanation,
             state: explain::evidence(&probe.concerned()),
         }

@@ -118,11 +118,12 @@ impl Report {
         });
     }
 
-    /// The report without what differs from run to run: evidence and times.
+    /// The report without what differs from run to run: causes, evidence and times.
     #[must_use]
     pub fn bare(&self) -> Self {
         let mut bare = self.clone();
         for outcome in bare.implementations.iter_mut().flat_map(|graded| &mut graded.cases) {
+            outcome.cause = None;
             outcome.evidence = None;
             outcome.ms = 0.0;
         }

@@ -45,10 +45,8 @@ impl Style {
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
     for graded in &report.implementations {
-        for outcome in &graded.cases {
-            if matches!(outcome.verdict, Verdict::Fail | Verdict::Error) {
-                failure(&mut text, graded, outcome);
-            }
+        for (first, others) in by_cause(graded) {
+            failure(&mut text, graded, first, &others);
         }
         unsupported(&mut text, graded);
     }
@@ -59,7 +57,20 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-fn failure(text: &mut String, graded: &Graded, outcome: &Outcome) {
+/// What did not pass; where several have one cause, the first of them and the others.
+fn by_cause(graded: &Graded) -> Vec<(&Outcome, Vec<&Outcome>)> {
+    let mut causes: Vec<(&Outcome, Vec<&Outcome>)> = Vec::new();
+    for outcome in graded.cases.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Error)) {
+        let is_same = |first: &Outcome| outcome.cause.is_some() && outcome.cause == first.cause;
+        match causes.iter_mut().find(|(first, _)| is_same(first)) {
+            Some((_, others)) => others.push(outcome),
+            None => causes.push((outcome, Vec::new())),
+        }
+    }
+    causes
+}
+
+fn failure(text: &mut String, graded: &Graded, outcome: &Outcome, others: &[&Outcome]) {
     let style = Style::of(outcome.verdict);
     let word = Style::word(outcome.verdict);
     let _ = writeln!(
@@ -73,6 +84,13 @@ fn failure(text: &mut String, graded: &Graded, outcome: &Outcome) {
     let _ = writeln!(text, "  again: netproof run{} {}@{}", chosen(graded), outcome.id, outcome.topology);
     for line in capped(outcome.evidence.as_deref().unwrap_or_default()) {
         let _ = writeln!(text, "  {line}");
+    }
+    if !others.is_empty() {
+        let _ = writeln!(text, "  the same cause, {} more (`--report DIR` keeps their evidence):", others.len());
+    }
+    for Outcome { id, topology, level, verdict, .. } in others {
+        let (style, word) = (Style::of(*verdict), Style::word(*verdict));
+        let _ = writeln!(text, "    {style}{word}{style:#} {id} on {topology} ({level})");
     }
     text.push('\n');
 }

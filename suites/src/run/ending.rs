@@ -12,20 +12,24 @@ pub(super) enum Ending {
     /// The claim held.
     Held,
     /// It did not, or could not be tried.
-    Not { verdict: Verdict, reason: String, evidence: String },
+    Not { verdict: Verdict, reason: String, cause: Option<String>, evidence: String },
 }
 
 impl Ending {
     pub(super) fn not(verdict: Verdict, evidence: impl Into<String>) -> Self {
         let evidence = evidence.into();
         let reason = evidence.lines().next().unwrap_or_default().to_owned();
-        Self::Not { verdict, reason, evidence }
+        Self::Not { verdict, reason, cause: None, evidence }
     }
 
     pub(super) fn of_error(error: &Error) -> Self {
         match error {
             Error::Unsupported(why) => Self::not(Verdict::Unsupported, why),
-            Error::Implementation { .. } | Error::ReadBack(_) => Self::not(Verdict::Fail, error.to_string()),
+            Error::Implementation { .. } | Error::ReadBack(_) => {
+                let evidence = error.to_string();
+                let reason = evidence.lines().next().unwrap_or_default().to_owned();
+                Self::Not { verdict: Verdict::Fail, cause: Some(reason.clone()), reason, evidence }
+            }
             _ => Self::not(Verdict::Error, error.to_string()),
         }
     }
@@ -38,7 +42,8 @@ impl Ending {
                 Kind::Unsupported => Verdict::Unsupported,
                 Kind::Error => Verdict::Error,
             };
-            return Self::Not { verdict, reason: failure.reason(), evidence: failure.to_string() };
+            let (cause, evidence) = (failure.cause.clone(), failure.to_string());
+            return Self::Not { verdict, reason: failure.reason(), cause, evidence };
         }
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
@@ -48,9 +53,9 @@ impl Ending {
     }
 
     pub(super) fn outcome(self, item: &Item, took: Duration) -> Outcome {
-        let (verdict, reason, evidence) = match self {
-            Self::Held => (Verdict::Pass, None, None),
-            Self::Not { verdict, reason, evidence } => (verdict, Some(reason), Some(evidence)),
+        let (verdict, reason, cause, evidence) = match self {
+            Self::Held => (Verdict::Pass, None, None, None),
+            Self::Not { verdict, reason, cause, evidence } => (verdict, Some(reason), cause, Some(evidence)),
         };
         Outcome {
             id: item.case.id.to_owned(),
@@ -59,6 +64,7 @@ impl Ending {
             verdict,
             ms: (took.as_secs_f64() * 1e4).round() / 10.0,
             reason,
+            cause,
             evidence,
         }
     }

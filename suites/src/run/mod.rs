@@ -76,6 +76,9 @@ pub struct Outcome {
     /// One line that says why, where it did not pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The hop where a packet went missing and why, or how the implementation failed; where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// All that is known of it, where it did not pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
@@ -196,9 +199,10 @@ impl Run<'_> {
 
 fn by_luck(outcome: Outcome, broken: &BTreeMap<String, Ending>) -> Outcome {
     match broken.get(&outcome.topology) {
-        Some(Ending::Not { reason, evidence, .. }) if outcome.verdict == Verdict::Pass => {
+        Some(Ending::Not { reason, cause, evidence, .. }) if outcome.verdict == Verdict::Pass => {
             let reason = Some(format!("it held in this lab, but not every `up` succeeds: {reason}"));
-            Outcome { verdict: Verdict::Fail, reason, evidence: Some(evidence.clone()), ..outcome }
+            let (cause, evidence) = (cause.clone(), Some(evidence.clone()));
+            Outcome { verdict: Verdict::Fail, reason, cause, evidence, ..outcome }
         }
         _ => outcome,
     }

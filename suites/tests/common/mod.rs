@@ -16,6 +16,7 @@ pub fn outcome(id: &str, verdict: Verdict) -> Outcome {
         verdict,
         ms: 20.0,
         reason: words("netns1: ping 10.20.20.41: expected Reply, seen: no reply"),
+        cause: None,
         evidence: words("expectation failed at pair.rs:7\n  \u{1b}[1mstate\u{1b}[0m & <so on>"),
     }
 }
