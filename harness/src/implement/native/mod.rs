@@ -149,29 +149,36 @@ impl Native {
 
     fn add_here(&self, site: &Site, request: &Request) -> Result<Reply> {
         let part = &request.topology;
-        let whole = self.change(site, |whole| {
-            whole.nodes.extend(part.nodes.iter().cloned());
-            whole.nat.publish.extend(part.nat.publish.iter().cloned());
-        })?;
+        let mut whole = self.standing(site)?;
+        whole.nodes.extend(part.nodes.iter().cloned());
+        whole.nat.publish.extend(part.nat.publish.iter().cloned());
         wiring::add(site, part, &whole)?;
-        self.secure(site, &whole)?;
-        self.forget_flows(site, part)?;
-        if self.does(Step::Announce) {
-            announce::announce(site, part)?;
-        }
+        // Known from here on: what could not be wired does not stand.
+        self.change(site, |known| known.clone_from(&whole))?;
+        self.connect(site, part, &whole).inspect_err(|_| {
+            // The first error is the one to tell; what could not be taken back shows in what is left.
+            let _ = self.remove_here(site, request);
+        })?;
         Ok(Reply::default())
+    }
+
+    /// What comes after the links of added nodes.
+    fn connect(&self, site: &Site, part: &Topology, whole: &Topology) -> Result<()> {
+        self.secure(site, whole)?;
+        self.forget_flows(site, part)?;
+        if self.does(Step::Announce) { announce::announce(site, part) } else { Ok(()) }
     }
 
     fn remove_here(&self, site: &Site, request: &Request) -> Result<()> {
         let part = &request.topology;
         let is_going = |name: &str| part.nodes.iter().any(|node| node.name == name);
-        let whole = self.change(site, |whole| {
+        self.change(site, |whole| {
             whole.nodes.retain(|node| !is_going(&node.name));
             whole.nat.publish.retain(|publish| !is_going(&publish.node) && !part.nat.publish.contains(publish));
         })?;
         wiring::remove(site, part)?;
         if self.does(Step::TakeRulesAway) {
-            self.secure(site, &whole)?;
+            self.secure(site, &self.standing(site)?)?;
         }
         self.forget(site, part)
     }
@@ -226,14 +233,21 @@ impl Native {
         change(&mut stands.entry(key).or_default().settings)
     }
 
-    /// Changes what stands, and returns it.
-    fn change(&self, site: &Site, change: impl FnOnce(&mut Topology)) -> Result<Topology> {
+    /// What stands.
+    fn standing(&self, site: &Site) -> Result<Topology> {
+        let mut standing = Topology::default();
+        self.change(site, |known| standing.clone_from(known))?;
+        Ok(standing)
+    }
+
+    /// Changes what is known to stand.
+    fn change(&self, site: &Site, change: impl FnOnce(&mut Topology)) -> Result<()> {
         let key = key(site)?;
         let mut stands = self.stands();
         let known =
             stands.get_mut(&key).ok_or_else(|| Error::Usage("nothing stands here that could be changed".into()))?;
         change(&mut known.topology);
-        Ok(known.topology.clone())
+        Ok(())
     }
 
     fn stands(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), Stands>> {
