@@ -48,6 +48,21 @@ impl Walk<'_> {
         text
     }
 
+    /// What was sent to a loopback address has such a source too, which the kernel lets out by no device unless it is
+    /// told to: `route_localnet` in Documentation/networking/ip-sysctl.rst.
+    pub fn kept_on_loopback(&self, place: usize, asked: IpAddr, to: IpAddr) -> Result<Option<String>> {
+        let (namespace, name) = (&self.scene.places[place].namespace, self.scene.name(place));
+        if to.is_ipv6() {
+            return Ok(Some(format!(
+                "{name} passes what is for {asked} on to {to}, and nothing from {asked} leaves a host: there is no route_localnet for IPv6"
+            )));
+        }
+        let Some(dev) = Question::to(to).ask(namespace)?.ok().and_then(|route| route.dev) else { return Ok(None) };
+        let kept = strictest(namespace, &dev, "route_localnet")? == 0 && self.scene.places[place].address(to).is_none();
+        let sysctl = per_device("ipv4", &dev, "route_localnet");
+        Ok(kept.then(|| format!("{name} passes what is for {asked} on to {to}, and nothing from 127.0.0.0/8 leaves by {dev} ({sysctl}=0; `sysctl -w {sysctl}=1`)")))
+    }
+
     /// The router does not forward.
     pub fn does_not_forward(&self, by: Spot, packet: &Travelling) -> Result<Option<String>> {
         let namespace = &self.scene.places[by.place].namespace;
@@ -281,7 +296,8 @@ impl Walk<'_> {
     }
 }
 
-/// The higher of a sysctl's values for all devices and for this one, which is what counts of `rp_filter` and `arp_ignore`.
+/// The higher of a sysctl's values for all devices and for this one, which is what counts of `rp_filter`, `arp_ignore` and
+/// `route_localnet`.
 fn strictest(namespace: &Namespace, dev: &str, name: &str) -> Result<u8> {
     let value = |dev: &str| -> Result<u8> {
         let text = namespace.sysctl_if_there(&per_device("ipv4", dev, name))?;

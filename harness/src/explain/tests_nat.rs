@@ -26,7 +26,20 @@ fn drawn_in() {
     tells(&host.tcp_to((lab.outside(), 8080)), &words);
 }
 
-/// The same by a rule of the old iptables, whose words the kernel keeps in structures.
+/// A published port that is asked for by loopback: the node's subnet is no place for a source like 127.0.0.1.
+#[test]
+fn kept_on_loopback() {
+    let (_lab, host, one, _two) = lab("gateway-one-subnet");
+    dnat(&host, "output", "tcp dport 8080 dnat to 10.20.30.41:80");
+    let _server = one.serve_http((&one, 80)).unwrap();
+    let words = ["127.0.0.1 on to 10.20.30.41", "nothing from 127.0.0.0/8 leaves by br0", "br0.route_localnet=1"];
+    tells(&host.tcp_to((host.at("127.0.0.1".parse().unwrap()), 8080)), &words);
+    host.set_sysctl("net.ipv4.conf.br0.route_localnet", "1").unwrap();
+    // Nothing masquerades: the node is asked by 127.0.0.1, and does not take that for an address of somebody else's.
+    tells(&host.tcp_to((host.at("127.0.0.1".parse().unwrap()), 8080)), &["netns1 drops what comes in", "127.0.0.1"]);
+}
+
+/// What draws in may be a rule of the old iptables, whose words the kernel keeps in structures.
 #[test]
 fn drawn_in_by_iptables() {
     let (lab, host, _one, two) = lab("gateway-one-subnet");

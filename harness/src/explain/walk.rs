@@ -93,7 +93,12 @@ impl<'a> Walk<'a> {
     pub fn leg(&mut self, start: usize, mut packet: Travelling) -> Step<Arrival> {
         let (mut place, mut by) = (start, None);
         for _ in 0..HOPS {
+            let asked = packet.to;
             self.translate(place, by, &mut packet)?;
+            if asked.is_loopback() && !packet.to.is_loopback() {
+                stop(self.kept_on_loopback(place, asked, packet.to)?)?;
+                packet.from.get_or_insert(asked);
+            }
             if let Some(spot) = by {
                 stop(self.refused(spot, &packet)?)?;
             }
