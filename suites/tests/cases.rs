@@ -1137,6 +1137,7 @@ mod filter {
     /// With a FORWARD chain whose policy is drop, there from before, a published port answers from outside.
     #[rstest]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[test_log::test]
     fn a_published_port_passes_a_forward_policy_of_drop(#[case] topology: &str) {
         claim("filter/a-published-port-passes-a-forward-policy-of-drop", topology);
@@ -1373,6 +1374,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1386,6 +1388,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1399,6 +1402,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1412,6 +1416,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1425,6 +1430,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1438,6 +1444,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1451,6 +1458,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1464,6 +1472,7 @@ mod lifecycle {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[case::isolated_ports("isolated-ports")]
@@ -1597,6 +1606,7 @@ mod lifecycle {
     /// When a node is removed the others' conversation goes on without a loss, and the node's port is gone.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
     #[test_log::test]
     fn a_node_is_removed_while_others_talk(#[case] topology: &str) {
@@ -1645,6 +1655,7 @@ mod lifecycle {
     /// A port that is published for a node that was added answers from outside, and the others' still do.
     #[rstest]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated_publish("isolated-publish")]
     #[test_log::test]
     fn an_added_nodes_published_port_answers(#[case] topology: &str) {
@@ -1654,6 +1665,7 @@ mod lifecycle {
     /// When a node is removed its published port is closed, and the others' still answer.
     #[rstest]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[case::isolated_publish("isolated-publish")]
     #[test_log::test]
     fn a_removed_nodes_published_port_is_closed(#[case] topology: &str) {
@@ -1663,6 +1675,7 @@ mod lifecycle {
     /// An open connection to a published port, and a node's to the outside, go on when other nodes are added and removed and when the rules are reloaded.
     #[rstest]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[test_log::test]
     fn an_open_connection_outlives_what_happens_to_others(#[case] topology: &str) {
         claim("lifecycle/an-open-connection-outlives-what-happens-to-others", topology);

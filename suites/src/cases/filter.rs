@@ -50,7 +50,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "With a FORWARD chain whose policy is drop, there from before, a published port answers from outside.",
             source: "moby#48411; netavark and CNI leave it closed",
             failing: "On a host with a firewall, published services cannot be reached.",
-            on: &["publish"],
+            on: &["publish", "publish-v6"],
             start: Prepared,
             run: published_under_drop,
         },
@@ -152,19 +152,20 @@ fn reach_outside(stage: &mut Stage) -> Result<()> {
 
 fn published_under_drop(stage: &mut Stage) -> Result<()> {
     up_under(stage, "drop", None)?;
-    let rule = stage
-        .topology()
-        .nat
-        .publish
-        .iter()
-        .find(|rule| rule.protocol == Transport::Tcp)
-        .cloned()
-        .expect("it publishes TCP");
-    let node = stage.node(&rule.node);
-    let _server = node.serve_http((node, rule.node_port))?;
-    let at = stage.topology().host.uplink.as_ref().expect("it has an uplink").addresses[0].addr();
-    stage.cold()?;
-    expect!(stage.outside().http((Target::from(at), rule.port)).get(), Status { code: 200, .. });
+    for rule in &stage.topology().nat.publish {
+        let node = stage.node(&rule.node);
+        for version in stage.versions() {
+            let (to, at) = ((version.of(node), rule.node_port), (uplink(stage, version), rule.port));
+            stage.cold()?;
+            if rule.protocol == Transport::Tcp {
+                let _server = node.serve_http(to)?;
+                expect!(stage.outside().http(at).get(), Status { code: 200, .. });
+            } else {
+                let _server = node.serve_udp(to)?;
+                expect!(stage.outside().udp_to(at), Answer { .. });
+            }
+        }
+    }
     Ok(())
 }
 

@@ -17,7 +17,8 @@ mod left;
 mod nodes;
 mod rules;
 
-const NETWORKS: &[&str] = &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "internal", "isolated-ports"];
+const NETWORKS: &[&str] =
+    &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6", "isolated", "internal", "isolated-ports"];
 
 pub(super) const SUITE: Suite = Suite {
     name: "lifecycle",
@@ -203,7 +204,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "When a node is removed the others' conversation goes on without a loss, and the node's port is gone.",
             source: "netavark#183",
             failing: "Stopping a container disturbs those that run.",
-            on: &["gateway-one-subnet", "publish"],
+            on: &["gateway-one-subnet", "gateway-v6", "publish"],
             start: Built,
             run: nodes::removed,
         },
@@ -253,7 +254,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A port that is published for a node that was added answers from outside, and the others' still do.",
             source: "CNI portmap ADD; netavark",
             failing: "Only containers that were there at first can publish ports.",
-            on: &["publish", "isolated-publish"],
+            on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
             run: rules::added_port,
         },
@@ -263,7 +264,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "When a node is removed its published port is closed, and the others' still answer.",
             source: "CNI portmap DEL; moby#53384",
             failing: "A port leads to whoever gets the old container's address next.",
-            on: &["publish", "isolated-publish"],
+            on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
             run: rules::removed_port,
         },
@@ -273,7 +274,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "An open connection to a published port, and a node's to the outside, go on when other nodes are added and removed and when the rules are reloaded.",
             source: "moby#15254; netavark firewalld reload",
             failing: "Starting a container cuts off the clients of another.",
-            on: &["publish"],
+            on: &["publish", "publish-v6"],
             start: Built,
             run: rules::open_connections,
         },
@@ -413,12 +414,15 @@ fn published_answer(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A published TCP port answers from outside.
+/// A published TCP port answers from outside, by every version that the node has an address of.
 fn answers(lab: &Lab, rule: &Publish) -> Result<()> {
     let node = lab.node(&rule.node);
-    let _server = node.serve_http((node, rule.node_port))?;
-    let at = uplink(lab, Version::V4);
-    expect!(lab.outside().http((at, rule.port)).get(), Status { code: 200, server, .. } if server == rule.node);
+    let has = |version: &Version| node.prefixes().iter().any(|net| version.has(net.addr()));
+    for version in [Version::V4, Version::V6].into_iter().filter(has) {
+        let _server = node.serve_http((version.of(node), rule.node_port))?;
+        let at = uplink(lab, version);
+        expect!(lab.outside().http((at, rule.port)).get(), Status { code: 200, server, .. } if server == rule.node);
+    }
     Ok(())
 }
 

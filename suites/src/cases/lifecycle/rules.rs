@@ -111,19 +111,19 @@ pub(super) fn removed_port(stage: &mut Stage) -> Result<()> {
     let rule = publish("newcomer", Transport::Tcp);
     stage.add(node, vec![rule.clone()])?;
     answers(stage, &rule)?;
-    let node = stage.node("newcomer").clone();
-    let _server = node.serve_http((&node, rule.node_port))?;
     stage.remove("newcomer")?;
-    // Another now has the address, and serves the port: nothing may lead to it.
+    // Another now has the addresses, and serves the port: nothing may lead to it.
     let node = newcomer(stage, "heir");
     stage.add(node, Vec::new())?;
     let heir = stage.node("heir").clone();
-    let _heir = heir.serve_http((&heir, rule.node_port))?;
-    // Whether the host still knows the old one as its neighbour is another case's.
-    stage.cold()?;
-    expect!(stage.host().http((&heir, rule.node_port)).get(), Status { code: 200, server: "heir", .. });
-    let to = (uplink(stage, Version::V4), rule.port);
-    expect!(stage.outside().tcp_to(to), Refused | TimedOut | Unreachable { .. });
+    for version in stage.versions() {
+        let _heir = heir.serve_http((version.of(&heir), rule.node_port))?;
+        // Whether the host still knows the old one as its neighbour is another case's.
+        stage.cold()?;
+        expect!(stage.host().http((version.of(&heir), rule.node_port)).get(), Status { code: 200, server: "heir", .. });
+        let to = (uplink(stage, version), rule.port);
+        expect!(stage.outside().tcp_to(to), Refused | TimedOut | Unreachable { .. });
+    }
     published_answer(stage)
 }
 
@@ -134,16 +134,20 @@ pub(super) fn open_connections(stage: &mut Stage) -> Result<()> {
     let rule = stage.topology().nat.publish.iter().find(|rule| rule.protocol == Transport::Tcp).cloned();
     let rule = rule.expect("the topology publishes a TCP port");
     let node = stage.node(&rule.node).clone();
-    let _inside = node.serve_http((&node, rule.node_port))?;
-    let external = stage.external(Version::V4);
-    let _outside = stage.outside().serve_http((external.clone(), 80))?;
-    expect!(stage.outside().http((uplink(stage, Version::V4), rule.port)).get(), Status { code: 200, .. });
-    expect!(stage.node("netns2").http((external.clone(), 80)).get(), Status { code: 200, .. });
-    let inward = stage.outside().http((uplink(stage, Version::V4), rule.port)).connect()?;
-    let outward = stage.node("netns2").http((external, 80)).connect()?;
+    let (mut servers, mut connections) = (Vec::new(), Vec::new());
+    for version in stage.versions() {
+        let (external, at) = (stage.external(version), uplink(stage, version));
+        servers.push(node.serve_http((version.of(&node), rule.node_port))?);
+        servers.push(stage.outside().serve_http((external.clone(), 80))?);
+        for way in [stage.outside().http((at, rule.port)), stage.node("netns2").http((external, 80))] {
+            expect!(way.clone().get(), Status { code: 200, .. });
+            connections.push(way.connect()?);
+        }
+    }
     let go_on = || {
-        expect!(inward, Status { code: 200, .. });
-        expect!(outward, Status { code: 200, .. });
+        for connection in &connections {
+            expect!(*connection, Status { code: 200, .. });
+        }
     };
     go_on();
     let newcomer = newcomer(stage, "newcomer");
