@@ -47,6 +47,8 @@ fn fixture(name: &str) -> PathBuf {
 #[case::suite_name(&["run", "gatway"], "no suite or case is called `gatway`; did you mean `gateway`?")]
 #[case::half_a_word(&["run", "pai"], "did you mean `pair`?")]
 #[case::topology_of_a_case(&["run", "pair/a-bridge-left-down@star"], "is not tried on `star`, but on ")]
+#[case::suite_that_is_a_topology(&["run", "publish"], "`publish` is a topology, and no suite: `@publish` means all")]
+#[case::topology_alone(&["run", "@publsh"], "no topology is called `publsh`; did you mean `@publish`?")]
 #[case::explain(&["explain", "pair/peers-reach-each-othr"], "did you mean `pair/peers-reach-each-other`?")]
 #[case::list(&["list", "pir"], "did you mean `pair`?")]
 #[case::implementation(&["run", "--implementation", "natve"], "no implementation is called `natve`; did you mean `native`?")]

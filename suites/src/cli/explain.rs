@@ -14,7 +14,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Ended {
-    let cases: Vec<&Case> = all_cases().filter(|case| case.is_meant(&args.name)).collect();
+    let texts = cases(args)?.into_iter().map(text).collect::<Result<Vec<String>, Wrong>>()?;
+    print(&texts.join("\n"))?;
+    Ok(0)
+}
+
+/// The cases that are meant.
+pub(super) fn cases(args: &Args) -> Result<Vec<&'static Case>, Wrong> {
+    let cases: Vec<&'static Case> = all_cases().filter(|case| case.is_meant(&args.name)).collect();
     if cases.is_empty() {
         return Err(Wrong::new(format!(
             "no case is called `{}`; did you mean `{}`?",
@@ -22,9 +29,7 @@ pub(crate) fn run(args: &Args) -> Ended {
             select::nearest(&args.name)
         )));
     }
-    let texts = cases.into_iter().map(text).collect::<Result<Vec<String>, Wrong>>()?;
-    print(&texts.join("\n"))?;
-    Ok(0)
+    Ok(cases)
 }
 
 fn text(case: &Case) -> Result<String, Wrong> {

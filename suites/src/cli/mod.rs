@@ -142,3 +142,47 @@ pub(crate) fn progress(length: usize, style: &str, prefix: &str) -> ProgressBar 
 pub(crate) fn reading(path: &std::path::Path, error: impl std::fmt::Display) -> Wrong {
     Wrong::new(format!("reading {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// The commands that a document shows, in blocks and between backticks, but for those with words to put something in.
+    fn commands(text: &'static str) -> Vec<Vec<&'static str>> {
+        let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- run: "));
+        let inline = text.split('`').skip(1).step_by(2).filter(|code| !code.contains('\n'));
+        let words =
+            |line: &'static str| line.split(['#', '&', '>', ';']).next().unwrap_or(line).split_whitespace().collect();
+        let is_place = |word: &&str| word.len() > 1 && word.chars().all(|letter| letter.is_ascii_uppercase());
+        let is_whole = |words: &Vec<&str>| words.len() > 1 && words[1] != "=" && !words.iter().any(is_place);
+        let commands = lines.chain(inline).filter(|line| line.starts_with("netproof "));
+        commands.map(words).filter(is_whole).collect()
+    }
+
+    /// Every command that the documents show is one, and what it names is there.
+    #[rstest]
+    #[case(include_str!("../../../README.md"), 8)]
+    #[case(include_str!("../../../CONTRIBUTING.md"), 1)]
+    #[case(include_str!("../../../docs/regression.md"), 1)]
+    #[case(include_str!("../../../docs/writing-a-driver.md"), 1)]
+    fn what_documents_show_works(#[case] text: &'static str, #[case] at_least: usize) {
+        let commands = commands(text);
+        assert!(commands.len() >= at_least, "{commands:?}");
+        for words in commands {
+            let command = match Cli::try_parse_from(&words) {
+                Ok(cli) => cli.command,
+                // The command's name alone, as in a sentence about it.
+                Err(error) if error.kind() == clap::error::ErrorKind::MissingRequiredArgument => continue,
+                Err(error) => panic!("{words:?}: {error}"),
+            };
+            let found = match command {
+                Command::Run(args) => run::items(&args).map(|items| items.len()),
+                Command::Explain(args) => explain::cases(&args).map(|cases| cases.len()),
+                _ => Ok(1),
+            };
+            assert!(found.unwrap_or_else(|wrong| panic!("{words:?}: {}", wrong.message)) > 0);
+        }
+    }
+}

@@ -30,7 +30,8 @@ use super::{Ended, Wrong, print, progress, select};
 /// What to try, on whom, and how
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Suites, cases, or first words of cases' ids, each with @TOPOLOGY for only that; all, for none
+    /// Suites, cases, or first words of cases' ids, each with @TOPOLOGY for only that, which alone means all on it; all, for
+    /// none
     #[arg(value_name = "CASE|SUITE")]
     names: Vec<String>,
     /// Grade the implementation that this driver attaches (docs/driver-protocol.md); can be given again
@@ -151,7 +152,8 @@ pub(crate) fn run(args: &Args) -> Ended {
     finish(args, &report, &stale)
 }
 
-fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
+/// What is to be tried.
+pub(super) fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
     let mut items = select::items(&args.names)?;
     if args.profile == Profile::Core {
         items.retain(select::is_core);

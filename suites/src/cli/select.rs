@@ -11,8 +11,8 @@ use netproof_suites::{
 
 use super::Wrong;
 
-/// The items that the names mean: a suite, a case, or the first words of one, each with `@TOPOLOGY` for only that. All,
-/// for none.
+/// The items that the names mean: a suite, a case, or the first words of one, each with `@TOPOLOGY` for only that, and
+/// `@TOPOLOGY` alone for all that is tried on it. All, for none.
 pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
     let all = all_items();
     for name in names {
@@ -21,6 +21,13 @@ pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
         }
         let (id, topology) = parts(name);
         return Err(Wrong::new(match topology {
+            Some(topology) if id.is_empty() => {
+                let near = netproof::topology::nearest(topology, all.iter().map(|item| item.topology.name.as_str()));
+                format!("no topology is called `{topology}`; did you mean `@{near}`?")
+            }
+            None if all.iter().any(|item| item.topology.name == id) => {
+                format!("`{id}` is a topology, and no suite: `@{id}` means all that is tried on it")
+            }
             Some(topology) if all_cases().any(|case| case.is_meant(id)) => {
                 let known: BTreeSet<&str> =
                     all_cases().filter(|case| case.is_meant(id)).flat_map(|case| case.on).copied().collect();
@@ -36,7 +43,8 @@ pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
 
 fn is_meant(name: &str, item: &Item) -> bool {
     let (id, topology) = parts(name);
-    item.case.is_meant(id) && topology.is_none_or(|topology| topology == item.topology.name)
+    (item.case.is_meant(id) || id.is_empty() && topology.is_some())
+        && topology.is_none_or(|topology| topology == item.topology.name)
 }
 
 /// `pair/peers@star` is `pair/peers` on `star`.
