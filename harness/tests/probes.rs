@@ -15,7 +15,7 @@ fn an_address_on_a_port_stays_incomplete() {
     let (host, netns1) = (lab.host(), lab.node("netns1"));
     expect!(host.route_to(netns1), Route { dev: "veth1-0", via: "", src: "10.20.30.40", .. });
     expect!(host.ping(netns1).from_device("veth1-0"), NoReply);
-    expect!(host.neighbour(netns1).on("veth1-0"), Incomplete | Failed);
+    expect!(host.neighbour(netns1).on("veth1-0"), Incomplete | Failed | Absent);
     expect!(host.neighbour(netns1).on("br0"), Absent);
 }
 

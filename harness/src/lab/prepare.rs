@@ -120,6 +120,9 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         ("ipv4", "icmp_ratemask", "0"),
         ("ipv4", "ping_group_range", "0 0"),
         ("ipv4", "ip_default_ttl", "64"),
+        // Reports of groups and questions for routers, which nobody hears, would each take an entry of the neighbour
+        // tables, which all namespaces of the machine share: where they are full, the kernel forgets failed neighbours.
+        ("ipv4", "igmp_link_local_mcast_reports", "0"),
         ("ipv6/conf/all", "forwarding", "0"),
         // As the kernel has it: 1 here would take from an interface the right to turn it off.
         ("ipv6/conf/all", "accept_dad", "0"),
@@ -151,6 +154,7 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         ("dad_transmits", "0"),
         // The first probe goes out at once instead of after a random part of a second.
         ("router_solicitation_delay", "0"),
+        ("router_solicitations", "0"),
     ];
     let ipv4 = ["ipv4/conf/all", "ipv4/conf/default"].map(|folder| ipv4.map(|(name, value)| (folder, name, value)));
     let ipv6 = ["ipv6/conf/all", "ipv6/conf/default"].map(|folder| ipv6.map(|(name, value)| (folder, name, value)));

@@ -142,7 +142,7 @@ fn nothing_beyond(stage: &mut Stage) -> Result<()> {
     for node in stage.nodes() {
         stage.cold()?;
         expect!(node.tcp_to((external.address, 9)), TimedOut | LocalError { .. } | Unreachable { .. });
-        expect!(node.neighbour(&external), Incomplete | Failed);
+        expect!(node.neighbour(&external), Incomplete | Failed | Absent);
     }
     Ok(())
 }
