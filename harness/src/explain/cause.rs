@@ -288,7 +288,7 @@ impl Walk<'_> {
         let router = self.scene.places[place].links.iter().any(Link::is_bridge);
         Ok(Some(if router && self.published.is_empty() {
             format!(
-                "{protocol} port {port} of {name} is passed on to nobody: no destination NAT takes the packet, and nothing listens there itself"
+                "{protocol} port {port} of {name} is passed on to nobody: no destination NAT is known to take the packet, and nothing listens there itself"
             )
         } else {
             format!("nothing listens on {protocol} port {port} in {name}")

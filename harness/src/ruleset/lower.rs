@@ -240,6 +240,11 @@ impl Lowering<'_> {
         match value {
             Value::Constant(data) => self.push(Expr::Constant { to: REGISTER_1, data: data.clone() }),
             Value::Of(other) => self.load(std::slice::from_ref(other))?,
+            Value::Changed { of, mask, xor } => {
+                self.load(std::slice::from_ref(of))?;
+                let (mask, xor) = (mask.clone(), xor.clone());
+                self.push(Expr::Bitwise { from: REGISTER_1, to: REGISTER_1, mask, xor });
+            }
         }
         match key.load {
             super::expr::Load::Meta(number @ (meta::MARK | meta::NFTRACE | 2 | 19)) => {

@@ -270,7 +270,27 @@ impl<'a> Parser<'a> {
     fn value_to_set(&mut self, key: &Key) -> Parse<Value> {
         match self.word("a value", |word| key.kind.encode(word)) {
             Ok(value) => Ok(Value::Constant(value)),
-            Err(_) => Ok(Value::Of(self.key().map_err(|_| "a value, or what has one")?)),
+            Err(_) => {
+                let of = self.key().map_err(|_| "a value, or what has one")?;
+                self.change(of)
+            }
+        }
+    }
+
+    /// What is done to the bits of what a mark is set to.
+    fn change(&mut self, of: Key) -> Parse<Value> {
+        let all = vec![0xff; of.kind.len];
+        if self.eat("|") {
+            let xor = self.bits(&of)?;
+            Ok(Value::Changed { mask: xor.iter().map(|byte| !byte).collect(), of, xor })
+        } else if self.eat("^") {
+            Ok(Value::Changed { mask: all, xor: self.bits(&of)?, of })
+        } else if self.eat("&") {
+            let mask = self.bits(&of)?;
+            let xor = if self.eat("^") { self.bits(&of)? } else { vec![0; mask.len()] };
+            Ok(Value::Changed { of, mask, xor })
+        } else {
+            Ok(Value::Of(of))
         }
     }
 

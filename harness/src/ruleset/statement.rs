@@ -105,6 +105,12 @@ pub(crate) struct Element {
 pub(crate) enum Value {
     Constant(Vec<u8>),
     Of(Key),
+    /// The key's value `& mask ^ xor`.
+    Changed {
+        of: Key,
+        mask: Vec<u8>,
+        xor: Vec<u8>,
+    },
 }
 
 /// One value, or the first and the last.
@@ -136,6 +142,9 @@ impl fmt::Display for Statement {
             Self::Verdict(verdict) => verdict.fmt(f),
             Self::Set { key, value: Value::Constant(bytes) } => write!(f, "{} set {}", key.name, key.kind.print(bytes)),
             Self::Set { key, value: Value::Of(other) } => write!(f, "{} set {}", key.name, other.name),
+            Self::Set { key, value: Value::Changed { of, mask, xor } } => {
+                write!(f, "{} set {}{}", key.name, of.name, print_change(of, mask, xor))
+            }
             Self::Counter { packets, bytes } => write!(f, "counter packets {packets} bytes {bytes}"),
             Self::Nat { kind, family, address, port, flags } => {
                 f.write_str(if *kind == NatKind::Source { "snat" } else { "dnat" })?;
@@ -163,6 +172,20 @@ impl fmt::Display for Statement {
             }
             Self::Unknown(what) => write!(f, "# {what}"),
         }
+    }
+}
+
+/// What is done to bits: some set, all but some cleared, some turned over.
+fn print_change(of: &Key, mask: &[u8], xor: &[u8]) -> String {
+    let (mask_text, xor_text) = (of.kind.print(mask), of.kind.print(xor));
+    if xor.iter().all(|byte| *byte == 0) {
+        format!(" & {mask_text}")
+    } else if mask.iter().zip(xor).all(|(kept, set)| *kept == !set) {
+        format!(" | {xor_text}")
+    } else if mask.iter().all(|byte| *byte == 0xff) {
+        format!(" ^ {xor_text}")
+    } else {
+        format!(" & {mask_text} ^ {xor_text}")
     }
 }
 

@@ -117,6 +117,10 @@ fn published_ports() {
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
     assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
     assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
+    assert_eq!(
+        to("tcp dport 8080 ct mark set ct mark | 0x00001000 meta mark set 0x00000001 dnat ip to 10.20.30.41:80"),
+        Some((netns1, Some(80)))
+    );
     assert_eq!(to("tcp dport 8081 dnat to 10.20.30.41:80"), None);
     assert_eq!(
         nat("fib daddr type local dnat to 10.20.30.41").destination(&Passing { local: false, ..syn.clone() }),

@@ -150,11 +150,26 @@ impl<'a> Words<'a> {
             "nfproto" => self.compare(|value| certain((value == "ipv6") == packet.to.is_ipv6())),
             "iifname" => self.compare(|value| name_is(value, packet.iif.as_deref())),
             "oifname" => self.compare(|value| name_is(value, packet.oif.as_deref())),
+            _ if self.sets() => Match::Yes,
             _ => {
                 self.compare(|_| Match::Perhaps);
                 Match::Perhaps
             }
         }
+    }
+
+    /// `set ct mark | 0x00001000`, which lets every packet go on.
+    fn sets(&mut self) -> bool {
+        let Some(rest) = self.rest.trim_start().strip_prefix("set ") else { return false };
+        self.rest = rest;
+        if matches!(self.next(), Some("meta" | "ct")) {
+            self.next();
+        }
+        while self.rest.trim_start().starts_with(['|', '&', '^']) {
+            self.next();
+            self.next();
+        }
+        true
     }
 
     fn connection(&mut self, packet: &Passing) -> Match {
@@ -164,6 +179,7 @@ impl<'a> Words<'a> {
                 self.compare(|value| certain(value == state))
             }
             "status" => self.compare(|value| if value == "dnat" { certain(packet.translated) } else { Match::Perhaps }),
+            _ if self.sets() => Match::Yes,
             _ => {
                 self.compare(|_| Match::Perhaps);
                 Match::Perhaps
