@@ -30,6 +30,10 @@ pub struct Known {
     pub topology: Option<String>,
     /// Why it fails.
     pub reason: String,
+    /// Whether it fails by chance, as where two things race: then it is `known` where it passes, too, so that equal
+    /// runs have equal verdicts.
+    #[serde(default)]
+    pub sometimes: bool,
     /// Where it is reported.
     pub link: Option<String>,
 }
@@ -71,7 +75,7 @@ impl Deviations {
     pub fn apply(&self, outcomes: &mut [Outcome]) {
         for known in &self.known {
             for outcome in outcomes.iter_mut().filter(|outcome| known.is_about(outcome)) {
-                if outcome.verdict == Verdict::Fail {
+                if outcome.verdict == Verdict::Fail || known.sometimes && outcome.verdict == Verdict::Pass {
                     outcome.verdict = Verdict::Known;
                     let link = known.link.as_ref().map(|link| format!(" ({link})")).unwrap_or_default();
                     outcome.reason = Some(format!("{}{link}", known.reason));

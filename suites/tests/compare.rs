@@ -118,6 +118,17 @@ fn stale_lines(#[case] verdicts: &[Verdict], #[case] stale: bool) {
     assert_eq!(!known.unused(&outcomes).is_empty(), stale);
 }
 
+/// What fails by chance is `known` either way: no run differs by it, and no line is stale.
+#[test]
+fn what_fails_by_chance_is_known() {
+    let known = listed(PEERS, "sometimes = true");
+    let mut outcomes = vec![outcome(PEERS, Fail), outcome(PEERS, Pass), outcome(PEERS, Error), outcome(DOWN, Pass)];
+    known.apply(&mut outcomes);
+    let verdicts: Vec<Verdict> = outcomes.iter().map(|outcome| outcome.verdict).collect();
+    assert_eq!(verdicts, [Known, Known, Error, Pass]);
+    assert!(known.unused(&outcomes[1..2]).is_empty());
+}
+
 /// A list that makes no sense is an error that says which line, or which case.
 #[rstest]
 #[case::no_such_case("case = \"pair/so\"\nreason = \"x\"", "known.toml: no case has the id `pair/so`")]
