@@ -188,7 +188,9 @@ fn advertisements_ignored(stage: &mut Stage) -> Result<()> {
         let attacker = node.injector(node.device())?;
         let source: std::net::Ipv6Addr = "fe80::bad".parse().expect("it is one");
         let wire = host.tap(stage.bridge_of(node))?;
+        // Whether ports forward when `up` returns is another case's claim.
         expect!(node.link(node.device()), Some(Link { carrier: true, .. }));
+        expect!(host.link(node.port()), Some(Link { port_state: "forwarding", .. }));
         attacker.send(&forge::router_advertisement(attacker.mac(), source, 1800, "2001:db8:bad::".parse().ok()))?;
         expect!(wire.frames(filter::router_advertisement()), 1..);
         let learned = |route: &netproof::probe::routes::Route| route.protocol == "ra";
