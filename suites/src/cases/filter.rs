@@ -8,6 +8,8 @@ use netproof::{firewall::Family, topology::Transport};
 
 use super::prelude::*;
 
+mod others;
+
 const NETWORKS: &[&str] = &["gateway-one-subnet", "gateway-v6"];
 
 pub(super) const SUITE: Suite = Suite {
@@ -72,7 +74,7 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Virtual machines on the same host lose their network.",
             on: &["gateway-one-subnet", "publish", "isolated"],
             start: Prepared,
-            run: another_bridge,
+            run: others::another_bridge,
         },
         Case {
             id: "filter/bridge-netfilter-is-left-as-it-is",
@@ -82,7 +84,37 @@ pub(super) const SUITE: Suite = Suite {
             failing: "Other bridges of the host are suddenly filtered, or not any more.",
             on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated-ports", "internal"],
             start: Prepared,
-            run: brnf_untouched,
+            run: others::brnf_untouched,
+        },
+        Case {
+            id: "filter/what-others-route-passes-as-before",
+            level: Must,
+            claim: "Where the host routes for another network from before, that network's nodes reach the outside, and the outside them, with their own addresses, while the network is up and after.",
+            source: "moby#39439, moby#52612",
+            failing: "Installing a container engine cuts off the virtual machines and VPNs that the host routes for.",
+            on: &["gateway-one-subnet", "publish", "isolated", "internal"],
+            start: Prepared,
+            run: others::routed_as_before,
+        },
+        Case {
+            id: "filter/what-others-drop-stays-dropped",
+            level: Must,
+            claim: "What a FORWARD policy of drop, there from before, keeps from another network and from unpublished ports is kept from them while the network is up.",
+            source: "a host's firewall is opened for the network that was asked for, and for no other",
+            failing: "Starting a container opens the host's firewall for everybody.",
+            on: &["gateway-one-subnet", "publish"],
+            start: Prepared,
+            run: others::dropped_as_before,
+        },
+        Case {
+            id: "filter/the-hosts-own-settings-are-as-before",
+            level: Should,
+            claim: "While the network is up the uplink has its addresses, flags and sysctls, and sysctls for all devices, bridges and connection tracking are as before, but for forwarding.",
+            source: "moby#48492; kernel Documentation/networking/ip-sysctl.rst",
+            failing: "A host loses its guard against spoofing, its IPv6, or its idle connections when a container starts.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated-ports", "internal"],
+            start: Prepared,
+            run: others::settings_as_before,
         },
     ],
 };
@@ -114,6 +146,7 @@ fn peers_under_drop(stage: &mut Stage) -> Result<()> {
             for target in pair.targets() {
                 stage.cold()?;
                 expect!(pair.from.ping(&target), Reply { ttl: 64, .. });
+                talks(&pair.from, &pair.to, &target)?;
             }
         }
         Ok(())
@@ -125,7 +158,7 @@ fn peers_under_drop(stage: &mut Stage) -> Result<()> {
 
 /// On a bridge that the network knows nothing of, the foreign chain drops.
 fn foreign_is_in_force(stage: &mut Stage) -> Result<()> {
-    let (one, other) = foreign_bridge(stage)?;
+    let (one, other) = others::foreign_bridge(stage)?;
     expect!(one.ping(&other), NoReply);
     Ok(())
 }
@@ -145,6 +178,7 @@ fn reach_outside(stage: &mut Stage) -> Result<()> {
         for node in stage.nodes() {
             stage.cold()?;
             expect!(node.ping(stage.external(version)), Reply { ttl: 63, .. });
+            talks(node, stage.outside(), &stage.external(version))?;
         }
     }
     Ok(())
@@ -183,50 +217,4 @@ fn rules_as_before(stage: &mut Stage) -> Result<()> {
         return Ok(());
     }
     Err(netproof::Error::ReadBack(format!("others' rules are not as before\nbefore:\n{before}\nafter:\n{after}")))
-}
-
-/// A bridge of somebody else's with two nodes of its own.
-fn foreign_bridge(stage: &mut Stage) -> Result<(Node, Target)> {
-    let (one, other) = (stage.add_namespace("foreign1")?, stage.add_namespace("foreign2")?);
-    let host = stage.host();
-    host.apply(link::Bridge::new("np-foreign").request())?;
-    let bridge = host.index("np-foreign")?;
-    for (number, node) in [(1, &one), (2, &other)] {
-        let port = format!("np-f{number}");
-        host.apply(link::Veth::new(&port, "eth0").master(bridge).peer_in(node).request())?;
-        let address = net(&format!("198.51.100.{number}/24"));
-        node.apply_all([link::set_up("lo"), link::set_up("eth0"), addr::add(node.index("eth0")?, address)])?;
-        host.settle(&[&port])?;
-    }
-    let target = other.at([198, 51, 100, 2].into());
-    Ok((one, target))
-}
-
-fn another_bridge(stage: &mut Stage) -> Result<()> {
-    stage.set_brnf("1")?;
-    let (one, other) = foreign_bridge(stage)?;
-    expect!(one.ping(&other), Reply { ttl: 64, .. });
-    stage.up()?;
-    one.flush_neighbours()?;
-    expect!(one.ping(&other), Reply { ttl: 64, .. });
-    stage.down()?;
-    expect!(one.ping(&other), Reply { ttl: 64, .. });
-    Ok(())
-}
-
-fn brnf_untouched(stage: &mut Stage) -> Result<()> {
-    for value in ["0", "1"] {
-        stage.set_brnf(value)?;
-        let is_left = |stage: &Stage| {
-            for name in ["iptables", "ip6tables"] {
-                let setting = stage.host().setting(&format!("net.bridge.bridge-nf-call-{name}"));
-                expect!(setting, Some(now) if now == value);
-            }
-        };
-        stage.up()?;
-        is_left(stage);
-        stage.down()?;
-        is_left(stage);
-    }
-    Ok(())
 }

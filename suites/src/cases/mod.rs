@@ -115,6 +115,14 @@ mod prelude {
         }
     }
 
+    /// HTTP and UDP, from one to a server at an address of the other's: what lets pings pass may let nothing else.
+    pub(super) fn talks(from: &Node, to: &Node, at: &Target) -> Result<()> {
+        let (_tcp, _udp) = (to.serve_http((at.clone(), 80))?, to.serve_udp((at.clone(), 53))?);
+        expect!(from.http((at.clone(), 80)).get(), Status { code: 200, server, .. } if server == to.name());
+        expect!(from.udp_to((at.clone(), 53)), Answer { server, .. } if server == to.name());
+        Ok(())
+    }
+
     /// The MAC address of a link.
     pub(super) fn mac_of(node: &Node, link: &str) -> Result<netproof::Mac> {
         let found = node.link(link).read()?.and_then(|link| link.mac);
