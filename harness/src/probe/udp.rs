@@ -23,7 +23,7 @@ use crate::{
 impl Namespace {
     /// A datagram to a port, and the answer to it: from a [test server](Namespace::serve_udp), or any that echoes.
     pub fn udp_to(&self, to: impl Into<Endpoint>) -> Udp {
-        Udp { namespace: self.clone(), to: to.into(), origin: Origin::default() }
+        Udp { namespace: self.clone(), to: to.into(), origin: Origin::default(), size: 0 }
     }
 }
 
@@ -37,19 +37,29 @@ pub struct Udp {
     namespace: Namespace,
     to: Endpoint,
     origin: Origin,
+    size: usize,
 }
 
 from_where!(Udp);
+
+impl Udp {
+    /// The payload's length in bytes, at most 4,000; some 40 without it. An answer is a little longer.
+    pub fn size(mut self, bytes: usize) -> Self {
+        self.size = bytes.min(4_000);
+        self
+    }
+}
 
 impl Probe for Udp {
     type Output = Outcome;
 
     fn describe(&self) -> String {
-        format!("{}: nc -u{}{}", self.namespace.name(), self.origin, self.to)
+        let size = if self.size > 0 { format!(" ({} bytes)", self.size) } else { String::new() };
+        format!("{}: nc -u{}{}{size}", self.namespace.name(), self.origin, self.to)
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {
-        let request = format!("netproof {:x}", traffic::fresh_token());
+        let request = format!("{:.<size$}", format!("netproof {:x} ", traffic::fresh_token()), size = self.size);
         let exchange = Exchange { namespace: &self.namespace, origin: &self.origin, to: &self.to };
         exchange.run(request.as_bytes(), Heard::Silence, |from, answer| {
             let answer = std::str::from_utf8(answer).ok()?;

@@ -14,6 +14,7 @@ use netproof::{
 use super::prelude::*;
 
 mod exposure;
+mod host;
 mod reach;
 mod translate;
 
@@ -99,10 +100,10 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "nat/a-published-port-is-reached-from-the-host",
             level: Must,
-            claim: "The host reaches a published port at its own uplink address.",
+            claim: "The host reaches a published port at its own addresses, the uplink's and the gateway's.",
             source: "libvirt-hook-qemu#11; needs a rule in OUTPUT",
             failing: "The host's own programs cannot use what it publishes.",
-            on: PUBLISHED,
+            on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
             run: reach::from_the_host,
         },
@@ -112,17 +113,17 @@ pub(super) const SUITE: Suite = Suite {
             claim: "The host reaches a published port at 127.0.0.1.",
             source: "CNI portmap tests; netavark tests",
             failing: "`curl localhost:8080` fails on the very machine that publishes it.",
-            on: &["publish", "publish-v6", "publish-loopback"],
+            on: &["publish", "publish-v6", "publish-loopback", "isolated-publish"],
             start: Built,
             run: reach::by_loopback,
         },
         Case {
             id: "nat/a-published-port-is-reached-from-a-peer",
             level: Must,
-            claim: "Another node on the bridge reaches the published port at the host's address, with bridged frames shown to the firewall or not.",
+            claim: "Another node on the bridge reaches the published port at the host's addresses, the uplink's and the gateway's, with bridged frames shown to the firewall or not.",
             source: "moby#29330",
             failing: "A container cannot use a published service by the address that everybody else uses.",
-            on: PUBLISHED,
+            on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
             run: reach::from_a_peer,
         },
@@ -132,7 +133,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "The node that serves a published port reaches itself by it, with bridged frames shown to the firewall or not.",
             source: "moby TestPortMappedHairpin; CNI hairpinMode",
             failing: "A service that calls itself by its public name hangs.",
-            on: PUBLISHED,
+            on: &["publish", "publish-v6", "isolated-publish"],
             start: Built,
             run: reach::from_itself,
         },
@@ -159,10 +160,10 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "nat/a-large-answer-arrives-whole",
             level: Should,
-            claim: "A body of 300,000 bytes arrives whole from a published service, and at a node from outside.",
+            claim: "A body of 300,000 bytes, and a datagram of 1,400, arrive whole from a published service, and at a node from outside.",
             source: "moby#49398; RFC 1191",
             failing: "Small requests work, and downloads hang.",
-            on: &["publish", "publish-v6", "isolated-publish"],
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6", "isolated-publish"],
             start: Built,
             run: reach::large_answer,
         },
@@ -182,9 +183,48 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A service of the host's own answers the outside at the uplink's address, and nodes at their gateway's.",
             source: "the topology publishes its own ports, and no other",
             failing: "Starting a container cuts off the host's own services, its SSH server first.",
-            on: &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6", "isolated"],
+            on: &[
+                "gateway-one-subnet",
+                "gateway-v6",
+                "publish",
+                "publish-v6",
+                "isolated",
+                "isolated-ports-v6",
+                "internal",
+                "internal-v6",
+            ],
             start: Built,
-            run: reach::hosts_own,
+            run: host::own_services,
+        },
+        Case {
+            id: "nat/the-hosts-own-traffic-passes",
+            level: Must,
+            claim: "The host and the outside ping each other, and the host's own TCP and UDP to the outside are answered, errors included.",
+            source: "a network for containers is no firewall for its host",
+            failing: "Starting a container cuts off the host's own updates, DNS and monitoring.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6", "isolated", "internal"],
+            start: Built,
+            run: host::own_traffic,
+        },
+        Case {
+            id: "nat/errors-from-outside-come-back-to-the-node",
+            level: Must,
+            claim: "Where the outside answers a node's datagram with an ICMP error, the node hears it.",
+            source: "RFC 5508 REQ-3; RFC 4443",
+            failing: "Programs wait for time-outs, and path MTU discovery fails.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "isolated-ports", "mtu"],
+            start: Built,
+            run: host::errors_come_back,
+        },
+        Case {
+            id: "nat/another-address-of-the-uplink-is-taken",
+            level: Should,
+            claim: "When the uplink gets another address, nodes' new flows leave with that one.",
+            source: "iptables-extensions(8), MASQUERADE; DHCP on the uplink",
+            failing: "After the host has moved to another network its containers have no way out.",
+            on: &["gateway-one-subnet", "isolated"],
+            start: Built,
+            run: host::another_address,
         },
         Case {
             id: "nat/only-what-is-for-the-host-is-passed-on",
@@ -202,7 +242,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A service on the host's 127.0.0.1 cannot be reached from outside or from a node that routes 127.0.0.1 to it.",
             source: "CVE-2020-8558; kubernetes#92315",
             failing: "Services that trust the loopback interface are open to the neighbours.",
-            on: &["publish", "publish-loopback", "gateway-one-subnet"],
+            on: &["publish", "publish-loopback", "isolated-publish", "gateway-one-subnet"],
             start: Built,
             run: exposure::loopback_closed,
         },
@@ -266,20 +306,24 @@ fn serve(lab: &Lab, rule: &Publish, version: Version) -> Result<Server> {
 
 /// Asks every published port of `at` from a namespace, with a service behind each.
 fn answers(lab: &Lab, from: &Node, at: &Target, version: Version) -> Result<()> {
-    let asked = at.address.to_string();
     for rule in &lab.topology().nat.publish {
         let _server = serve(lab, rule, version)?;
-        let to = (at.clone(), rule.port);
-        match rule.protocol {
-            Transport::Tcp => {
-                expect!(from.http(to).get(), Status { code: 200, server, .. } if server == rule.node);
-            }
-            Transport::Udp => {
-                expect!(from.udp_to(to), Answer { server, from, .. } if server == rule.node && from == asked);
-            }
-        }
+        asked(from, at, rule);
     }
     Ok(())
+}
+
+/// Asks a published port of `at`, behind which there is a service.
+fn asked(from: &Node, at: &Target, rule: &Publish) {
+    let (to, address) = ((at.clone(), rule.port), at.address.to_string());
+    match rule.protocol {
+        Transport::Tcp => {
+            expect!(from.http(to).get(), Status { code: 200, server, .. } if server == rule.node);
+        }
+        Transport::Udp => {
+            expect!(from.udp_to(to), Answer { server, from, .. } if server == rule.node && from == address);
+        }
+    }
 }
 
 fn loopback(version: Version) -> Target {

@@ -24,11 +24,15 @@ impl Forger {
         Ok(Self { who: who.clone(), tap, injector, host: lab.host().clone(), device: host_device.into() })
     }
 
-    /// The neighbours on the uplink and on the first bridge.
-    fn both(lab: &Lab) -> Result<Vec<Self>> {
-        let node = lab.nodes().last().expect("it has nodes");
-        let bridge = &lab.topology().bridges[0].name;
-        Ok(vec![Self::new(lab, lab.outside(), "eth0", "eth0")?, Self::new(lab, node, node.device(), bridge)?])
+    /// The neighbours on the uplink and on each bridge.
+    fn everywhere(lab: &Lab) -> Result<Vec<Self>> {
+        let mut forgers = vec![Self::new(lab, lab.outside(), "eth0", "eth0")?];
+        for bridge in &lab.topology().bridges {
+            let is_on_it = |node: &&Node| node.interfaces()[0].bridge.as_deref() == Some(&bridge.name);
+            let node = lab.nodes().iter().rfind(is_on_it).expect("each bridge has nodes");
+            forgers.push(Self::new(lab, node, node.device(), &bridge.name)?);
+        }
+        Ok(forgers)
     }
 
     /// Its own kernel would keep 127.0.0.1 to itself: so the frame is forged, as whoever has raw sockets can.
@@ -67,14 +71,14 @@ pub(super) fn loopback_closed(stage: &mut Stage) -> Result<()> {
     let local = (loopback(Version::V4), PORT);
     let _server = stage.host().serve_http(local.clone())?;
     expect!(stage.host().http(local.clone()).get(), Status { code: 200, .. });
-    for forger in Forger::both(stage)? {
+    for forger in Forger::everywhere(stage)? {
         forger.knock(PORT)?;
         forger.is_not_heard(PORT);
     }
     unguarded("publish", |lab| {
         open_loopback(lab)?;
         let _server = lab.host().serve_http(local)?;
-        for forger in Forger::both(lab)? {
+        for forger in Forger::everywhere(lab)? {
             forger.knock(PORT)?;
             forger.is_heard(PORT);
         }
@@ -87,7 +91,7 @@ pub(super) fn loopback_forged(stage: &mut Stage) -> Result<()> {
     let _server = serve(stage, &rule, Version::V4)?;
     expect!(stage.host().http((loopback(Version::V4), rule.port)).get(), Status { code: 200, server, .. } if server == rule.node);
     let node = stage.node(&rule.node);
-    for forger in Forger::both(stage)? {
+    for forger in Forger::everywhere(stage)? {
         let wire = node.tap(node.device())?;
         forger.knock(rule.port)?;
         forger.is_not_heard(rule.port);

@@ -14,8 +14,14 @@ pub(super) fn from_outside(stage: &mut Stage) -> Result<()> {
 
 pub(super) fn from_the_host(stage: &mut Stage) -> Result<()> {
     for version in stage.versions() {
-        stage.cold()?;
-        answers(stage, stage.host(), &uplink(stage, version), version)?;
+        for rule in &stage.topology().nat.publish {
+            let _server = serve(stage, rule, version)?;
+            let gateway = stage.gateway(stage.node(&rule.node), version).map(Target::from);
+            for at in [uplink(stage, version)].iter().chain(&gateway) {
+                stage.cold()?;
+                asked(stage.host(), at, rule);
+            }
+        }
     }
     Ok(())
 }
@@ -27,18 +33,28 @@ pub(super) fn by_loopback(stage: &mut Stage) -> Result<()> {
 }
 
 pub(super) fn from_a_peer(stage: &mut Stage) -> Result<()> {
-    from_node(stage, "netns2")
+    let home = |stage: &Stage, name: &str| stage.bridge_of(stage.node(name)).to_owned();
+    from_nodes(stage, |stage, from, rule| from.name() != rule.node && stage.bridge_of(from) == home(stage, &rule.node))
 }
 
 pub(super) fn from_itself(stage: &mut Stage) -> Result<()> {
-    from_node(stage, "netns1")
+    from_nodes(stage, |_, from, rule| from.name() == rule.node)
 }
 
-fn from_node(stage: &mut Stage, name: &str) -> Result<()> {
+/// Asks at the uplink's address, and at the gateway's: both are the host's.
+fn from_nodes(stage: &mut Stage, asks: impl Fn(&Stage, &Node, &Publish) -> bool) -> Result<()> {
     stage.with_each_brnf(|stage| {
         for version in stage.versions() {
-            stage.cold()?;
-            answers(stage, stage.node(name), &uplink(stage, version), version)?;
+            for rule in &stage.topology().nat.publish {
+                let _server = serve(stage, rule, version)?;
+                for from in stage.nodes().iter().filter(|from| asks(stage, from, rule)) {
+                    let gateway = stage.gateway(from, version).map(|gateway| stage.host().at(gateway));
+                    for at in [uplink(stage, version)].iter().chain(&gateway) {
+                        stage.cold()?;
+                        asked(from, at, rule);
+                    }
+                }
+            }
         }
         Ok(())
     })
@@ -70,33 +86,29 @@ pub(super) fn any_rp_filter(stage: &mut Stage) -> Result<()> {
 }
 
 pub(super) fn large_answer(stage: &mut Stage) -> Result<()> {
-    const BYTES: usize = 300_000;
     for version in stage.versions() {
         let at = uplink(stage, version);
-        for rule in published(stage, Transport::Tcp) {
-            let _server = serve(stage, &rule, version)?;
-            expect!(stage.outside().http((at.clone(), rule.port)).body_of(BYTES), Status { code: 200, .. });
+        for rule in &stage.topology().nat.publish {
+            let _server = serve(stage, rule, version)?;
+            large(stage.outside(), &at, rule.port, rule.protocol);
         }
         let external = stage.external(version);
-        let _outside = stage.outside().serve_http((external.clone(), 80))?;
+        let _tcp = stage.outside().serve_http((external.clone(), 80))?;
+        let _udp = stage.outside().serve_udp((external.clone(), 53))?;
         for node in stage.nodes() {
-            expect!(node.http((external.clone(), 80)).body_of(BYTES), Status { code: 200, .. });
+            large(node, &external, 80, Transport::Tcp);
+            large(node, &external, 53, Transport::Udp);
         }
     }
     Ok(())
 }
 
-pub(super) fn hosts_own(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        let at = uplink(stage, version);
-        let _server = stage.host().serve_http((at.clone(), 2222))?;
-        stage.cold()?;
-        expect!(stage.outside().http((at.clone(), 2222)).get(), Status { code: 200, server: "host", .. });
-        for node in stage.nodes() {
-            let gateway = stage.host().at(stage.gateway(node, version).expect("each node has a gateway"));
-            let _server = stage.host().serve_http((gateway.clone(), 2223))?;
-            expect!(node.http((gateway.clone(), 2223)).get(), Status { code: 200, server: "host", .. });
-        }
+/// More than one packet by TCP, and one of nearly the MTU by UDP.
+fn large(from: &Node, at: &Target, port: u16, transport: Transport) {
+    let to = (at.clone(), port);
+    if transport == Transport::Tcp {
+        expect!(from.http(to).body_of(300_000), Status { code: 200, .. });
+    } else {
+        expect!(from.udp_to(to).size(1_400), Answer { .. });
     }
-    Ok(())
 }
