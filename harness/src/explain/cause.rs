@@ -79,6 +79,20 @@ impl Walk<'_> {
         }))
     }
 
+    /// A router whose way on has a smaller MTU says so; whoever asks has not heard it.
+    pub fn tells_in_vain(&self, out: Spot, packet: &Travelling) -> Option<String> {
+        let (whole, link) = (packet.whole?, self.scene.link(out)?);
+        (whole > link.mtu as usize).then(|| {
+            let error = if packet.to.is_ipv4() { "frag-needed" } else { "packet-too-big" };
+            format!(
+                "a packet of {whole} bytes is too large for {}, whose MTU is {}: {} says so with an ICMP error ({error}), which does not get back",
+                self.scene.say(out),
+                link.mtu,
+                self.scene.name(out.place)
+            )
+        })
+    }
+
     /// The kernel's reverse path filter refuses the packet's source.
     pub fn refused(&self, by: Spot, packet: &Travelling) -> Result<Option<String>> {
         let Some(from) = packet.from else { return Ok(None) };

@@ -185,6 +185,9 @@ impl<'a> Walk<'a> {
             (!on_it, wanted != Some(end.place))
         });
         self.notice_source(out, by.is_some(), packet);
+        if by.is_some() {
+            stop(self.tells_in_vain(out, packet))?;
+        }
         let seen = |way: &&&Way| self.trace.is_some_and(|trace| trace.taken(way.end(), packet));
         let passed = owners.iter().find(seen).copied();
         let way = match (passed, owners.first()) {

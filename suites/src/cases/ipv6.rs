@@ -50,7 +50,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A host that learned its default route from a router advertisement still has it while the network is up.",
             source: "moby#43466; kernel Documentation/networking/ip-sysctl.rst, accept_ra",
             failing: "Starting the first container cuts the host off from IPv6.",
-            on: &["gateway-v6"],
+            on: &["gateway-v6", "gateway-one-subnet"],
             start: Prepared,
             run: keeps_default,
         },

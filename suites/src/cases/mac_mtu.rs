@@ -43,6 +43,16 @@ pub(super) const SUITE: Suite = Suite {
             run: oversize_told,
         },
         Case {
+            id: "mac-mtu/a-smaller-mtu-on-the-way-is-told",
+            level: Should,
+            claim: "A node hears of a smaller MTU on its way: of the uplink's from its gateway, and of one beyond from the router there.",
+            source: "RFC 1191; RFC 8201; RFC 5508 REQ-4",
+            failing: "Behind a VPN or a tunnel small requests work, and large transfers hang.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated"],
+            start: Built,
+            run: smaller_told,
+        },
+        Case {
             id: "mac-mtu/the-last-port-leaves-the-address-behind",
             level: Should,
             claim: "A bridge that loses its last port keeps its address.",
@@ -102,6 +112,46 @@ fn oversize_told(stage: &mut Stage) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn smaller_told(stage: &mut Stage) -> Result<()> {
+    let beyond = beyond_the_outside(stage)?;
+    let is_told = |stage: &Stage, smaller: u32, to: &dyn Fn(Version) -> Target| {
+        for version in stage.versions() {
+            for node in stage.nodes() {
+                expect!(node.ping(to(version)), Reply { .. });
+                let large = node.ping(to(version)).size(1500 - headers(version)).dont_fragment();
+                expect!(large, Unreachable { code: "frag-needed" | "packet-too-big", mtu, .. } if mtu == smaller);
+            }
+        }
+    };
+    is_told(stage, 1400, &|version| beyond.at(net(BEYOND[usize::from(version == Version::V6)].1).addr()));
+    stage.host().apply(link::set_mtu("eth0", 1300))?;
+    stage.outside().apply(link::set_mtu("eth0", 1300))?;
+    // Another address than before: the nodes remember what they have heard.
+    is_told(stage, 1300, &|version| stage.external(version));
+    Ok(())
+}
+
+/// What is beyond the outside: the router's address there, and whom it leads to.
+const BEYOND: [(&str, &str); 2] = [("203.0.113.1/24", "203.0.113.2/24"), ("2001:db8:0:3::1/64", "2001:db8:0:3::2/64")];
+
+/// A host behind the outside, which leads there as a router, by a link with an MTU of 1400.
+fn beyond_the_outside(stage: &mut Stage) -> Result<Node> {
+    let beyond = stage.add_namespace("beyond")?;
+    let outside = stage.outside();
+    outside.set_sysctl("net.ipv4.ip_forward", "1")?;
+    outside.set_sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    outside.apply(link::Veth::new("np-beyond", "eth0").mtu(1400).peer_in(&beyond).request())?;
+    beyond.apply_all([link::set_up("lo"), link::set_up("eth0")])?;
+    for (router, host) in BEYOND {
+        outside.apply(addr::add(outside.index("np-beyond")?, net(router)))?;
+        beyond.apply(addr::add(beyond.index("eth0")?, net(host)))?;
+        beyond.add_route(&default_via(net(router).addr()))?;
+    }
+    outside.settle(&["np-beyond"])?;
+    beyond.settle(&["eth0"])?;
+    Ok(beyond)
 }
 
 fn keeps_address(stage: &mut Stage) -> Result<()> {

@@ -25,6 +25,7 @@ pub(super) const SUITE: Suite = Suite {
                 "internal",
                 "internal-v6",
                 "isolated",
+                "two-networks",
                 "mtu",
                 "direct",
                 "mesh",
