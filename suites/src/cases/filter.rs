@@ -109,7 +109,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "filter/the-hosts-own-settings-are-as-before",
             level: Should,
-            claim: "While the network is up the uplink has its addresses, flags and sysctls, and sysctls for all devices, bridges and connection tracking are as before, but for forwarding.",
+            claim: "While the network is up the uplink has its addresses, flags and sysctls, the host its default route, and sysctls for all devices, bridges and connection tracking are as before, but for forwarding.",
             source: "moby#48492; kernel Documentation/networking/ip-sysctl.rst",
             failing: "A host loses its guard against spoofing, its IPv6, or its idle connections when a container starts.",
             on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated-ports", "internal"],

@@ -30,6 +30,16 @@ pub(super) const SUITE: Suite = Suite {
             start: Built,
             run: no_such_name,
         },
+        Case {
+            id: "resolver/tcp-and-large-answers-pass",
+            level: Must,
+            claim: "At the port of DNS the upstream server is reached by TCP, and its datagrams of some 1,200 bytes arrive.",
+            source: "RFC 7766; RFC 6891; DNS flag day 2020",
+            failing: "Most names resolve; those with many addresses or signatures do not.",
+            on: &["resolver"],
+            start: Built,
+            run: large_answers,
+        },
     ],
 };
 
@@ -50,6 +60,18 @@ fn no_such_name(stage: &mut Stage) -> Result<()> {
         stage.outside().serve_dns((Target::from(server), 53), [("service.example", [198, 51, 100, 7].into())])?;
     for node in stage.nodes() {
         expect!(node.lookup("nothing.example").server(server), NoSuchName);
+    }
+    Ok(())
+}
+
+fn large_answers(stage: &mut Stage) -> Result<()> {
+    let server = Target::from(stage.topology().dns.upstream[0]);
+    let _tcp = stage.outside().serve_http((server.clone(), 53))?;
+    let _udp = stage.outside().serve_udp((server.clone(), 53))?;
+    for node in stage.nodes() {
+        stage.cold()?;
+        expect!(node.http((server.clone(), 53)).get(), Status { code: 200, .. });
+        expect!(node.udp_to((server.clone(), 53)).size(1_200), Answer { .. });
     }
     Ok(())
 }

@@ -130,6 +130,7 @@ pub(super) fn settings_as_before(stage: &mut Stage) -> Result<()> {
         .iter()
         .filter(|change| match change.kind {
             Kind::Sysctl => is_others(change.text.split(' ').next().unwrap_or_default()),
+            Kind::Route => change.text.starts_with("default"),
             Kind::Link | Kind::Address => change.text.split(' ').any(|word| word == "eth0"),
             _ => false,
         })
@@ -138,7 +139,7 @@ pub(super) fn settings_as_before(stage: &mut Stage) -> Result<()> {
     if changed.is_empty() {
         return Ok(());
     }
-    let text = format!("while the network is up the host's own settings are others:\n{}", changed.join("\n"));
+    let text = format!("while the network is up the host's own settings are not as before:\n{}", changed.join("\n"));
     Err(netproof::Error::ReadBack(text))
 }
 
