@@ -120,7 +120,7 @@ pub(super) const SUITE: Suite = Suite {
 };
 
 /// Somebody else's forward chains: with this policy, and this rule where there is one.
-fn foreign_chains(stage: &Stage, policy: &str, rule: Option<&str>) -> Result<()> {
+pub(super) fn foreign_chains(stage: &Stage, policy: &str, rule: Option<&str>) -> Result<()> {
     let mut batch = stage.host().firewall().batch();
     for family in [Family::Ip, Family::Ip6] {
         batch.add_table(family, "filter");

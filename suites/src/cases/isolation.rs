@@ -182,7 +182,7 @@ fn not_reached(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn advertisements_ignored(stage: &mut Stage) -> Result<()> {
+pub(super) fn advertisements_ignored(stage: &mut Stage) -> Result<()> {
     let host = stage.host();
     for node in stage.nodes() {
         let attacker = node.injector(node.device())?;

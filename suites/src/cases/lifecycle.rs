@@ -10,9 +10,11 @@ use netproof::{
     topology::{self, Publish, Transport},
 };
 
-use super::prelude::*;
+use self::common::*;
+use super::{nat, prelude::*};
 
 mod again;
+mod common;
 mod left;
 mod nodes;
 mod rules;
@@ -251,7 +253,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/an-added-nodes-published-port-answers",
             level: Must,
-            claim: "A port that is published for a node that was added answers from outside, and the others' still do.",
+            claim: "A TCP and a UDP port that are published for a node that was added answer the outside, the host, peers and the node itself, and the others' still answer.",
             source: "CNI portmap ADD; netavark",
             failing: "Only containers that were there at first can publish ports.",
             on: &["publish", "publish-v6", "isolated-publish"],
@@ -261,7 +263,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/a-removed-nodes-published-port-is-closed",
             level: Must,
-            claim: "When a node is removed its published port is closed, and the others' still answer.",
+            claim: "When a node is removed its published TCP and UDP ports are closed, and the others' still answer.",
             source: "CNI portmap DEL; moby#53384",
             failing: "A port leads to whoever gets the old container's address next.",
             on: &["publish", "publish-v6", "isolated-publish"],
@@ -311,10 +313,10 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/rules-are-restored-after-a-flush",
             level: Should,
-            claim: "After the firewall was flushed, `reload` makes the way out and published ports work again.",
+            claim: "After the firewall was flushed, `reload` makes the way out work again, and published ports for the outside, the host, peers and their own node.",
             source: "moby#15254; netavark firewalld reload",
             failing: "Reloading the host's firewall cuts off every container for good.",
-            on: &["gateway-one-subnet", "gateway-v6", "publish"],
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "publish-v6"],
             start: Built,
             run: rules::reloaded,
         },
@@ -363,99 +365,4 @@ const fn left(id: &'static str, claim: &'static str, failing: &'static str, run:
         start: Prepared,
         run,
     }
-}
-
-/// What no `down` may leave, and nobody else's of which it may take away.
-const EVERYTHING: &[Kind] =
-    &[Kind::Link, Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour, Kind::Rule, Kind::Fdb];
-
-/// Fails where something of these kinds has changed.
-fn same(changes: &[Change], kinds: &[Kind], when: &str) -> Result<()> {
-    let counts = |change: &&Change| {
-        kinds.contains(&change.kind) || (kinds.contains(&Kind::Rule) && change.kind == Kind::Chain && drops(change))
-    };
-    let left: Vec<String> = changes.iter().filter(counts).map(ToString::to_string).collect();
-    if left.is_empty() {
-        return Ok(());
-    }
-    Err(netproof::Error::ReadBack(format!("{when} the host is not as before:\n{}", left.join("\n"))))
-}
-
-/// Whether it is a chain that drops what none of its rules accepts, which is as good as a rule.
-fn drops(change: &Change) -> bool {
-    change.text.ends_with("policy drop;")
-}
-
-/// Peers that may talk do, and who has a gateway reaches the outside.
-fn works(stage: &Stage) -> Result<()> {
-    let keeps_apart = |node: &Node| {
-        let name = node.interfaces().first().and_then(|first| first.bridge.as_deref());
-        name.and_then(|name| stage.topology().bridge(name)).is_some_and(|bridge| bridge.isolate_ports)
-    };
-    for pair in stage.peers().iter().filter(|pair| !keeps_apart(&pair.from)) {
-        for target in pair.targets() {
-            stage.cold()?;
-            expect!(pair.from.ping(&target), Reply { .. });
-        }
-    }
-    for version in stage.versions() {
-        for node in stage.nodes().iter().filter(|node| stage.gateway(node, version).is_some()) {
-            expect!(node.ping(stage.external(version)), Reply { .. });
-        }
-    }
-    published_answer(stage)
-}
-
-/// Every published TCP port answers from outside.
-fn published_answer(lab: &Lab) -> Result<()> {
-    for rule in lab.topology().nat.publish.iter().filter(|rule| rule.protocol == Transport::Tcp) {
-        answers(lab, rule)?;
-    }
-    Ok(())
-}
-
-/// A published TCP port answers from outside, by every version that the node has an address of.
-fn answers(lab: &Lab, rule: &Publish) -> Result<()> {
-    let node = lab.node(&rule.node);
-    let has = |version: &Version| node.prefixes().iter().any(|net| version.has(net.addr()));
-    for version in [Version::V4, Version::V6].into_iter().filter(has) {
-        let _server = node.serve_http((version.of(node), rule.node_port))?;
-        let at = uplink(lab, version);
-        expect!(lab.outside().http((at, rule.port)).get(), Status { code: 200, server, .. } if server == rule.node);
-    }
-    Ok(())
-}
-
-/// A further node like the topology's last, with addresses that nobody has.
-fn newcomer(stage: &Stage, name: &str) -> topology::Node {
-    numbered(stage, name, 9)
-}
-
-/// The same, with another number in its addresses and device names.
-fn numbered(stage: &Stage, name: &str, number: u8) -> topology::Node {
-    let mut node = stage.asked().nodes.last().cloned().expect("it has nodes");
-    node.name = name.into();
-    let interface = &mut node.interfaces[0];
-    interface.name = format!("veth{number}-1");
-    interface.port = Some(format!("veth{number}-0"));
-    interface.mac = None;
-    for address in &mut interface.addresses {
-        let free = match address.addr() {
-            std::net::IpAddr::V4(own) => {
-                let [a, b, ..] = own.octets();
-                std::net::IpAddr::from([a, b, 77, number])
-            }
-            std::net::IpAddr::V6(own) => {
-                let [a, b, c, d, ..] = own.segments();
-                std::net::IpAddr::from([a, b, c, d, 0, 0, 0x77, number.into()])
-            }
-        };
-        *address = IpNet::new(free, address.prefix_len()).expect("the length is the old address's");
-    }
-    node
-}
-
-/// A port of the host's, published for this node.
-fn publish(node: &str, protocol: Transport) -> Publish {
-    Publish { protocol, host_address: None, port: 6000, node: node.into(), node_port: 6000 }
 }

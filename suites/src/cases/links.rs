@@ -150,7 +150,7 @@ fn on_its_bridge(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn lo_is_up(stage: &mut Stage) -> Result<()> {
+pub(super) fn lo_is_up(stage: &mut Stage) -> Result<()> {
     for node in stage.nodes() {
         expect!(node.link("lo"), Some(Link { up: true, .. }));
         for address in node.prefixes() {
@@ -182,7 +182,7 @@ fn no_delay(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn one_mtu(stage: &mut Stage) -> Result<()> {
+pub(super) fn one_mtu(stage: &mut Stage) -> Result<()> {
     let host = stage.host();
     let links = host.links().list()?;
     let egress = stage
@@ -244,7 +244,7 @@ fn keeps_its_mac(stage: &Stage, bridge: &str) -> Result<()> {
     Ok(())
 }
 
-fn broadcast_address(stage: &mut Stage) -> Result<()> {
+pub(super) fn broadcast_address(stage: &mut Stage) -> Result<()> {
     let bridges: Vec<&str> = stage.topology().bridges.iter().map(|bridge| bridge.name.as_str()).collect();
     let is_odd = |own: &netproof::probe::addresses::Address| match (own.address, own.broadcast) {
         (IpNet::V4(net), Some(broadcast)) => broadcast != net.broadcast(),

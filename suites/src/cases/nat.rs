@@ -13,7 +13,7 @@ use netproof::{
 
 use super::prelude::*;
 
-mod exposure;
+pub(super) mod exposure;
 mod host;
 mod reach;
 mod translate;
@@ -306,10 +306,13 @@ fn serve(lab: &Lab, rule: &Publish, version: Version) -> Result<Server> {
 
 /// Asks every published port of `at` from a namespace, with a service behind each.
 fn answers(lab: &Lab, from: &Node, at: &Target, version: Version) -> Result<()> {
-    for rule in &lab.topology().nat.publish {
-        let _server = serve(lab, rule, version)?;
-        asked(from, at, rule);
-    }
+    lab.topology().nat.publish.iter().try_for_each(|rule| answers_by(lab, from, at, version, rule))
+}
+
+/// Asks a published port of `at` from a namespace, with a service behind it.
+pub(super) fn answers_by(lab: &Lab, from: &Node, at: &Target, version: Version, rule: &Publish) -> Result<()> {
+    let _server = serve(lab, rule, version)?;
+    asked(from, at, rule);
     Ok(())
 }
 

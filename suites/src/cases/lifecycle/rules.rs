@@ -4,6 +4,8 @@ use netproof::Error;
 
 use super::*;
 
+const BOTH: [Transport; 2] = [Transport::Tcp, Transport::Udp];
+
 /// Flushes the firewall, as its reload does. Where what the network needs went on without rules, nothing was flushed.
 fn flush(stage: &Stage, still_works: impl FnOnce(&Stage) -> bool) -> Result<()> {
     stage.host().firewall().flush()?;
@@ -15,19 +17,15 @@ fn flush(stage: &Stage, still_works: impl FnOnce(&Stage) -> bool) -> Result<()> 
     Ok(())
 }
 
-/// Whether an echo finds its way, looked at once.
-fn reaches(from: &Node, to: impl Into<Target>) -> bool {
-    use netproof::{Deadline, Probe};
-    let look = from.ping(to).look(Deadline::after(std::time::Duration::from_secs(1)));
-    look.is_ok_and(|outcome| outcome.answered())
-}
-
 pub(super) fn reloaded(stage: &mut Stage) -> Result<()> {
     stage.needs("reload")?;
+    let published = stage.asked().nat.publish.clone();
     works(stage)?;
+    answer_everybody(stage, &published)?;
     flush(stage, |stage| reaches(stage.node("netns1"), stage.external(Version::V4)))?;
     stage.reload()?;
-    works(stage)
+    works(stage)?;
+    answer_everybody(stage, &published)
 }
 
 /// Two nodes that are kept apart, the routes by which they would reach each other via their gateways set.
@@ -98,9 +96,9 @@ pub(super) fn re_pointed(stage: &mut Stage) -> Result<()> {
 pub(super) fn added_port(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     let node = newcomer(stage, "newcomer");
-    let rule = publish("newcomer", Transport::Tcp);
-    stage.add(node, vec![rule.clone()])?;
-    answers(stage, &rule)?;
+    let rules = BOTH.map(|transport| publish("newcomer", transport));
+    stage.add(node, rules.to_vec())?;
+    answer_everybody(stage, &rules)?;
     published_answer(stage)
 }
 
@@ -108,21 +106,24 @@ pub(super) fn removed_port(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
     let node = newcomer(stage, "newcomer");
-    let rule = publish("newcomer", Transport::Tcp);
-    stage.add(node, vec![rule.clone()])?;
-    answers(stage, &rule)?;
+    let rules = BOTH.map(|transport| publish("newcomer", transport));
+    stage.add(node, rules.to_vec())?;
+    rules.iter().try_for_each(|rule| answers(stage, stage.outside(), rule))?;
     stage.remove("newcomer")?;
+    published_answer(stage)?;
     // Another now has the addresses, and serves the port: nothing may lead to it.
     let node = newcomer(stage, "heir");
     stage.add(node, Vec::new())?;
     let heir = stage.node("heir").clone();
     for version in stage.versions() {
-        let _heir = heir.serve_http((version.of(&heir), rule.node_port))?;
+        let (at, to) = ((version.of(&heir), rules[0].node_port), (uplink(stage, version), rules[0].port));
+        let (_tcp, _udp) = (heir.serve_http(at.clone())?, heir.serve_udp(at.clone())?);
         // Whether the host still knows the old one as its neighbour is another case's.
         stage.cold()?;
-        expect!(stage.host().http((version.of(&heir), rule.node_port)).get(), Status { code: 200, server: "heir", .. });
-        let to = (uplink(stage, version), rule.port);
-        expect!(stage.outside().tcp_to(to), Refused | TimedOut | Unreachable { .. });
+        expect!(stage.host().http(at.clone()).get(), Status { code: 200, server: "heir", .. });
+        expect!(stage.host().udp_to(at), Answer { server: "heir", .. });
+        expect!(stage.outside().tcp_to(to.clone()), Refused | TimedOut | Unreachable { .. });
+        expect!(stage.outside().udp_to(to), Refused | Silence | Unreachable { .. });
     }
     published_answer(stage)
 }

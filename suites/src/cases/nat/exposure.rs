@@ -66,7 +66,7 @@ fn open_loopback(lab: &Lab) -> Result<()> {
     lab.host().set_sysctl("net.ipv4.conf.all.route_localnet", "1")
 }
 
-pub(super) fn loopback_closed(stage: &mut Stage) -> Result<()> {
+pub(in crate::cases) fn loopback_closed(stage: &mut Stage) -> Result<()> {
     const PORT: u16 = 7777;
     let local = (loopback(Version::V4), PORT);
     let _server = stage.host().serve_http(local.clone())?;

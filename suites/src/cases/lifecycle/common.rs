@@ -1,0 +1,124 @@
+//! What the cases about coming and going share: whether a network works, whether all is as before, and newcomers.
+
+use super::*;
+
+/// What no `down` may leave, and nobody else's of which it may take away.
+pub(super) const EVERYTHING: &[Kind] =
+    &[Kind::Link, Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour, Kind::Rule, Kind::Fdb];
+
+/// Fails where something of these kinds has changed.
+pub(super) fn same(changes: &[Change], kinds: &[Kind], when: &str) -> Result<()> {
+    let counts = |change: &&Change| {
+        kinds.contains(&change.kind) || (kinds.contains(&Kind::Rule) && change.kind == Kind::Chain && drops(change))
+    };
+    let left: Vec<String> = changes.iter().filter(counts).map(ToString::to_string).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(netproof::Error::ReadBack(format!("{when} the host is not as before:\n{}", left.join("\n"))))
+}
+
+/// Whether it is a chain that drops what none of its rules accepts, which is as good as a rule.
+fn drops(change: &Change) -> bool {
+    change.text.ends_with("policy drop;")
+}
+
+/// Peers that may talk do, who has a gateway reaches the outside, and the outside reaches what is published.
+pub(super) fn works(stage: &Stage) -> Result<()> {
+    let keeps_apart = |node: &Node| {
+        let name = node.interfaces().first().and_then(|first| first.bridge.as_deref());
+        name.and_then(|name| stage.topology().bridge(name)).is_some_and(|bridge| bridge.isolate_ports)
+    };
+    for pair in stage.peers().iter().filter(|pair| !keeps_apart(&pair.from)) {
+        for target in pair.targets() {
+            stage.cold()?;
+            expect!(pair.from.ping(&target), Reply { .. });
+        }
+    }
+    for version in stage.versions() {
+        for node in stage.nodes().iter().filter(|node| stage.gateway(node, version).is_some()) {
+            expect!(node.ping(stage.external(version)), Reply { .. });
+        }
+    }
+    published_answer(stage)
+}
+
+/// Every published port answers from outside.
+pub(super) fn published_answer(lab: &Lab) -> Result<()> {
+    lab.topology().nat.publish.iter().try_for_each(|rule| answers(lab, lab.outside(), rule))
+}
+
+/// A published port of the host's uplink answers somebody, by every version that the node has an address of.
+pub(super) fn answers(lab: &Lab, from: &Node, rule: &Publish) -> Result<()> {
+    let node = lab.node(&rule.node);
+    let has = |version: &Version| node.prefixes().iter().any(|net| version.has(net.addr()));
+    for version in [Version::V4, Version::V6].into_iter().filter(has) {
+        nat::answers_by(lab, from, &uplink(lab, version), version, rule)?;
+    }
+    Ok(())
+}
+
+/// Published ports answer everybody: the outside, the host, each node of their bridge and so their own, with bridged
+/// frames hidden from the firewall, and shown to it where the kernel can.
+pub(super) fn answer_everybody(stage: &mut Stage, rules: &[Publish]) -> Result<()> {
+    with_brnf(stage, |stage| {
+        for rule in rules {
+            let home = stage.bridge_of(stage.node(&rule.node));
+            let near = stage.nodes().iter().filter(|node| stage.bridge_of(node) == home);
+            for from in [stage.outside(), stage.host()].into_iter().chain(near) {
+                stage.cold()?;
+                answers(stage, from, rule)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Tries `code` with bridged frames hidden from the firewall, and shown to it where the kernel can.
+pub(super) fn with_brnf(stage: &mut Stage, mut code: impl FnMut(&mut Stage) -> Result<()>) -> Result<()> {
+    if stage.host().sysctl_if_there("net.bridge.bridge-nf-call-iptables")?.is_some() {
+        return stage.with_each_brnf(code);
+    }
+    code(stage)
+}
+
+/// Whether an echo finds its way, looked at once.
+pub(super) fn reaches(from: &Node, to: impl Into<Target>) -> bool {
+    use netproof::{Deadline, Probe};
+    let look = from.ping(to).look(Deadline::after(std::time::Duration::from_secs(1)));
+    look.is_ok_and(|outcome| outcome.answered())
+}
+
+/// A further node like the topology's last, with addresses that nobody has.
+pub(super) fn newcomer(stage: &Stage, name: &str) -> topology::Node {
+    numbered(stage, name, 9)
+}
+
+/// The same, with another number in its addresses and device names.
+pub(super) fn numbered(stage: &Stage, name: &str, number: u8) -> topology::Node {
+    let mut node = stage.asked().nodes.last().cloned().expect("it has nodes");
+    node.name = name.into();
+    let interface = &mut node.interfaces[0];
+    interface.name = format!("veth{number}-1");
+    interface.port = Some(format!("veth{number}-0"));
+    interface.mac = None;
+    for address in &mut interface.addresses {
+        let free = match address.addr() {
+            std::net::IpAddr::V4(own) => {
+                let [a, b, ..] = own.octets();
+                std::net::IpAddr::from([a, b, 77, number])
+            }
+            std::net::IpAddr::V6(own) => {
+                let [a, b, c, d, ..] = own.segments();
+                std::net::IpAddr::from([a, b, c, d, 0, 0, 0x77, number.into()])
+            }
+        };
+        *address = IpNet::new(free, address.prefix_len()).expect("the length is the old address's");
+    }
+    node
+}
+
+/// A port of the host's, published for this node.
+pub(super) fn publish(node: &str, protocol: Transport) -> Publish {
+    Publish { protocol, host_address: None, port: 6000, node: node.into(), node_port: 6000 }
+}
