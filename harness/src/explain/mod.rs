@@ -32,6 +32,8 @@ pub struct Explanation {
     pub cause: Option<String>,
     /// The links that were passed, by the packet or by the question for its next hop, in order: `netns1 veth1-1 > host veth1-0 > br0`.
     pub way: String,
+    /// What is done to the packet on its way, in order: `host lets it out by eth0 with 192.0.2.2 as its source`.
+    pub done: Vec<String>,
 }
 
 /// Explains what becomes of the journey's packet. `look` sends one like it; an echo request is sent here, so that
@@ -75,7 +77,15 @@ fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Exp
         (Err(Stop::Cause(cause)), None) => Some(cause),
         (Err(Stop::Error(error)), _) => return Err(error),
     };
-    Ok(Explanation { cause, way: scene.say_way(&walk.passed) })
+    let done = walk.forwarded.iter().map(|hop| {
+        let (name, dev) = (scene.name(hop.out.place), scene.dev(hop.out));
+        match hop.translated {
+            Some((_, after)) => format!("{name} lets it out by {dev} with {after} as its source"),
+            None => format!("{name} forwards it by {dev}"),
+        }
+    });
+    let done = done.collect();
+    Ok(Explanation { cause, way: scene.say_way(&walk.passed), done })
 }
 
 fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
@@ -114,7 +124,14 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Some(cause) => f.write_str(cause)?,
-            None => f.write_str("nothing stands in the way: the packet gets there, and the answer comes back")?,
+            None if self.done.is_empty() => {
+                f.write_str("nothing stands in the way: the packet gets there, and the answer comes back")?;
+            }
+            None => write!(
+                f,
+                "nothing stands in the way: the packet gets there ({}), and the answer comes back",
+                self.done.join(", then ")
+            )?,
         }
         if !self.way.is_empty() {
             write!(f, "\nway: {}", self.way)?;

@@ -65,6 +65,27 @@ fn nothing_is_broken() {
     assert!(told.cause.is_none(), "{told}");
     let there = "netns1 veth1-1 > host veth1-0 > br0 > veth2-0 > netns2 veth2-1";
     assert!(told.way.starts_with(there), "{told}");
+    assert!(told.done.is_empty(), "{told}");
+}
+
+/// What a router does to a packet that arrives is told: an answer with another TTL, or another client's address, is then
+/// no riddle.
+///
+///     outside --- eth0 [host: br0] --- [netns1]
+#[test]
+fn nothing_is_broken_by_a_router() {
+    let (lab, _host, one, _two) = lab("gateway-one-subnet");
+    let told = explanation(&one.ping(lab.outside())).to_string();
+    assert!(told.contains("gets there (host lets it out by eth0 with 192.0.2.2 as its source), and"), "{told}");
+    lab.host().firewall().flush().unwrap();
+    let back = topology::Route {
+        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
+        via: Some(ip("192.0.2.2")),
+        dev: None,
+    };
+    lab.outside().add_route(&back).unwrap();
+    let told = explanation(&one.ping(lab.outside())).to_string();
+    assert!(told.contains("gets there (host forwards it by eth0), and"), "{told}");
 }
 
 #[test]
