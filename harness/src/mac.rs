@@ -1,6 +1,6 @@
 //! An Ethernet address.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -23,6 +23,18 @@ impl Mac {
     #[must_use]
     pub fn is_multicast(&self) -> bool {
         self.0[0] & 1 != 0
+    }
+
+    /// The link-local address that a device with it gives itself (RFC 4291 appendix A), unless `addr_gen_mode` says otherwise.
+    ///
+    /// ```
+    /// let mac: netproof::Mac = "02:00:0a:14:1e:29".parse().unwrap();
+    /// assert_eq!(mac.link_local().to_string(), "fe80::aff:fe14:1e29");
+    /// ```
+    #[must_use]
+    pub fn link_local(&self) -> Ipv6Addr {
+        let [a, b, c, d, e, g] = self.0;
+        Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, g])
     }
 
     /// The first six bytes, where there are as many.

@@ -84,12 +84,18 @@ pub fn tcp_syn(way: Way, source_port: u16, destination_port: u16) -> Vec<u8> {
 /// An unasked-for neighbour advertisement to everyone: `address` is at `mac`, whatever you thought (RFC 4861 section 4.4).
 #[must_use]
 pub fn neighbour_advertisement(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
+    neighbour_advertisement_from(mac, address, address)
+}
+
+/// The same from another address than the one that is spoken of.
+#[must_use]
+pub fn neighbour_advertisement_from(mac: Mac, source: Ipv6Addr, address: Ipv6Addr) -> Vec<u8> {
     let override_flag = 0x20;
     let mut message = vec![136, 0, 0, 0, override_flag, 0, 0, 0];
     message.extend(address.octets());
     message.extend([2, 1]);
     message.extend(mac.0);
-    to_all_nodes(mac, address, message)
+    to_all_nodes(mac, source, message)
 }
 
 /// A neighbour solicitation for `target` from `source`, to everyone (RFC 4861 section 4.3).

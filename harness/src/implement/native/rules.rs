@@ -226,19 +226,20 @@ fn spoof(topology: &Topology) -> Vec<String> {
             texts.push(format!("{from} ip saddr {address} accept"));
             texts.push(format!("{from} arp saddr ip {address} accept"));
         }
+        // From no address one asks whether an address is taken (RFC 5227).
+        texts.push(format!("{from} arp saddr ip 0.0.0.0 accept"));
         texts.push(format!("{from} ether type ip drop"));
         texts.push(format!("{from} ether type arp drop"));
-        for address in own(false) {
+        let own_v6 = || own(false).chain(interface.mac.map(|mac| mac.link_local().into()));
+        for address in own_v6() {
             // What it advertises of itself, and no other address.
             texts.push(format!("{from} icmpv6 type nd-neighbor-advert nd taddr {address} accept"));
         }
-        texts.push(format!("{from} icmpv6 type nd-neighbor-advert nd taddr fe80::/10 accept"));
         texts.push(format!("{from} icmpv6 type nd-neighbor-advert drop"));
         texts.push(format!("{from} icmpv6 type nd-router-advert drop"));
-        for address in own(false) {
+        for address in own_v6() {
             texts.push(format!("{from} ip6 saddr {address} accept"));
         }
-        texts.push(format!("{from} ip6 saddr fe80::/10 accept"));
         // Duplicate address detection speaks from no address.
         texts.push(format!("{from} ip6 saddr :: icmpv6 type nd-neighbor-solicit accept"));
         texts.push(format!("{from} ether type ip6 drop"));
