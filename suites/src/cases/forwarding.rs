@@ -76,10 +76,8 @@ fn one_router(stage: &mut Stage) -> Result<()> {
 fn on_and_counted(stage: &mut Stage) -> Result<()> {
     let (host, netns1) = (stage.host(), stage.node("netns1"));
     for version in stage.versions() {
-        let (sysctl, counter) = match version {
-            Version::V4 => ("net.ipv4.ip_forward", "IpForwDatagrams"),
-            Version::V6 => ("net.ipv6.conf.all.forwarding", "Ip6OutForwDatagrams"),
-        };
+        let counter = if version == Version::V4 { "IpForwDatagrams" } else { "Ip6OutForwDatagrams" };
+        let sysctl = forwarding(version);
         let value = host.sysctl(sysctl)?;
         if value != "1" {
             return Err(netproof::Error::ReadBack(format!("{sysctl} should be 1 in host, and is {value}")));
@@ -99,6 +97,9 @@ fn time_exceeded(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// Where nobody serves.
+const PORT: u16 = 7000;
+
 fn no_way_out(stage: &mut Stage) -> Result<()> {
     for version in stage.versions() {
         let gateway =
@@ -110,14 +111,29 @@ fn no_way_out(stage: &mut Stage) -> Result<()> {
             // The attacker's part: a node may have the right to set routes, and a host that forwards for other networks.
             drop_defaults(node, version)?;
             node.add_route(&default_via(gateway))?;
-            let forwarding =
-                if version == Version::V4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
-            stage.host().set_sysctl(forwarding, "1")?;
-            let wire = stage.outside().tap("eth0")?;
-            expect!(node.ping(stage.external(version)), NoReply | Unreachable { .. });
-            expect!(wire.frames(filter::ip_from(version.of(node))).before((&**stage.host(), "eth0")), 0);
+            stage.host().set_sysctl(forwarding(version), "1")?;
+            let (wire, external) = (stage.outside().tap("eth0")?, stage.external(version));
+            let way = by_the_host(stage, node, version.of(node).address, external.address)?;
+            knock(&node.injector(node.device())?, way, PORT)?;
+            // For as long as this finds no reply, the knocks have had time to arrive.
+            expect!(node.ping(external), NoReply | Unreachable { .. });
+            expect!(
+                wire.frames(filter::ip_from(version.of(node)).or(knocks(PORT))).before((&**stage.host(), "eth0")),
+                0
+            );
             drop_defaults(node, version)?;
         }
     }
-    Ok(())
+    // It is a guard that keeps them in.
+    unguarded("internal-v6", |lab| {
+        let node = lab.node("netns1");
+        for version in [Version::V4, Version::V6] {
+            lab.host().set_sysctl(forwarding(version), "1")?;
+            let (wire, external) = (lab.outside().tap("eth0")?, version.of(lab.outside()));
+            let way = by_the_host(lab, node, version.of(node).address, external.address)?;
+            knock(&node.injector(node.device())?, way, PORT)?;
+            is_heard(&wire, PORT);
+        }
+        Ok(())
+    })
 }

@@ -9,6 +9,7 @@ mod gateway;
 mod host_route;
 mod ipv6;
 mod isolation;
+mod knock;
 mod lifecycle;
 mod links;
 mod mac_mtu;
@@ -60,7 +61,10 @@ mod prelude {
         suite::Suite,
     };
 
-    pub(super) use super::unguarded::unguarded;
+    pub(super) use super::{
+        knock::{by_the_host, is_heard, knock, knocks},
+        unguarded::unguarded,
+    };
 
     /// Every topology whose nodes are on a bridge.
     pub(super) const BRIDGED: &[&str] = &[
@@ -123,6 +127,11 @@ mod prelude {
         expect!(from.http(tcp).get(), Status { code: 200, server, .. } if server == to.name());
         expect!(from.udp_to(udp), Answer { server, .. } if server == to.name());
         Ok(())
+    }
+
+    /// The sysctl by which the host forwards packets of this IP version.
+    pub(super) fn forwarding(version: Version) -> &'static str {
+        if version == Version::V4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" }
     }
 
     /// The MAC address of a link.

@@ -51,7 +51,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A server in one node sees the other node's own address, whether bridged frames pass the firewall or not.",
             source: "firewalld#501; kernel br_netfilter",
             failing: "Containers cannot tell each other apart, and rules by address fail.",
-            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated"],
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "internal", "internal-v6"],
             start: Built,
             run: translate::peers_see_own,
         },

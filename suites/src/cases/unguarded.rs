@@ -7,11 +7,11 @@ use netproof::{Failure, Lab, Result, expect::Kind, given};
 /// Plays an attack on a topology that the built-in implementation has built, and whose firewall rules were then flushed.
 ///
 /// What fails in here says nothing of the implementation under test: the attack is none, which is an error of the case.
-pub(super) fn unguarded(topology: &str, attack: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
-    let lab = Lab::of(topology)?;
+pub(super) fn unguarded(topology: &str, attack: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    let mut lab = Lab::of(topology)?;
     lab.host().firewall().flush()?;
     let played = panic::catch_unwind(AssertUnwindSafe(|| {
-        given(format!("the attack without the guard: native's {topology}, its rules flushed"), || attack(&lab))
+        given(format!("the attack without the guard: native's {topology}, its rules flushed"), || attack(&mut lab))
     }));
     played.unwrap_or_else(|payload| match payload.downcast::<Failure>() {
         Ok(mut failure) => {
