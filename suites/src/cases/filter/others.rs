@@ -144,9 +144,13 @@ pub(super) fn settings_as_before(stage: &mut Stage) -> Result<()> {
 }
 
 /// Whether a sysctl that has changed is none that forwarding changes, by itself or through the kernel (`accept_redirects`
-/// follows `forwarding`; a host that forwards IPv6 takes router advertisements with `accept_ra=2` only).
+/// follows `forwarding`; a host that forwards IPv6 takes router advertisements with `accept_ra=2` only), nor another
+/// case's.
 fn is_others(name: &str) -> bool {
     let follows = ["ip_forward", "forwarding", "accept_redirects", "accept_ra"];
+    if matches!(name, "net.bridge.bridge-nf-call-iptables" | "net.bridge.bridge-nf-call-ip6tables") {
+        return false;
+    }
     let last = name.rsplit('.').next().unwrap_or_default();
     let others = [".conf.eth0.", ".conf.all.", "net.netfilter.", "net.bridge."];
     !follows.contains(&last) && others.iter().any(|part| name.contains(part))
