@@ -55,6 +55,16 @@ pub enum Error {
         /// How long it was waited for.
         after: Duration,
     },
+    /// What one device of a segment sends to everyone does not get to another, so that what did not come proves nothing.
+    #[error("no broadcast of {from} gets to {to}: a sentinel had not come after {} ms", .after.as_millis())]
+    NoBroadcast {
+        /// Where it was sent: `veth2-1 in netns2`.
+        from: String,
+        /// Where it did not arrive.
+        to: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// A name that the lab does not have, or a value that makes no sense.
     #[error("{0}")]
     Usage(String),

@@ -50,7 +50,7 @@ impl Kind {
     pub fn of(error: &Error) -> Self {
         match error {
             Error::Unsupported(_) => Self::Unsupported,
-            Error::Implementation { .. } => Self::Failed,
+            Error::Implementation { .. } | Error::NoBroadcast { .. } => Self::Failed,
             error if may_come(error) => Self::Failed,
             _ => Self::Error,
         }

@@ -108,11 +108,9 @@ impl Frames {
                 self.tap.wait(round)?;
             }
             if deadline.passed() {
-                let (device, from) = (&station.device, station.namespace.name());
-                let doing = format!("waiting on {} for a sentinel from {device} in {from}", self.tap);
-                return Err(Error::Timeout {
-                    doing,
-                    namespace: self.tap.namespace().name().into(),
+                return Err(Error::NoBroadcast {
+                    from: format!("{} in {}", station.device, station.namespace.name()),
+                    to: format!("{} in {}", self.tap.device(), self.tap.namespace().name()),
                     after: deadline.length(),
                 });
             }
@@ -313,6 +311,6 @@ mod tests {
         let tap = a.tap("a0").unwrap();
         let frames = tap.frames(any()).before((&other, "a0"));
         let error = frames.look(Deadline::exactly(Duration::from_millis(100))).unwrap_err().to_string();
-        assert!(error.contains("sentinel from a0"), "{error}");
+        assert!(error.contains("no broadcast of a0 in "), "{error}");
     }
 }

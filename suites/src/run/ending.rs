@@ -25,7 +25,7 @@ impl Ending {
     pub(super) fn of_error(error: &Error) -> Self {
         match error {
             Error::Unsupported(why) => Self::not(Verdict::Unsupported, why),
-            Error::Implementation { .. } | Error::ReadBack(_) => {
+            Error::Implementation { .. } | Error::ReadBack(_) | Error::NoBroadcast { .. } => {
                 let evidence = error.to_string();
                 let reason = evidence.lines().next().unwrap_or_default().to_owned();
                 Self::Not { verdict: Verdict::Fail, cause: Some(reason.clone()), reason, evidence }
