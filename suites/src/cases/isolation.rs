@@ -48,6 +48,16 @@ pub(super) const SUITE: Suite = Suite {
             run: apart::bridges_do_not_talk,
         },
         Case {
+            id: "isolation/a-node-on-two-networks-is-no-way-between-them",
+            level: Should,
+            claim: "A node that is on two networks does not forward from one to the other.",
+            source: "RFC 1122 3.3.1: a host forwards only where it was told to",
+            failing: "A container on two networks joins what is meant to be apart.",
+            on: &["two-networks"],
+            start: Built,
+            run: apart::node_is_no_router,
+        },
+        Case {
             id: "isolation/an-internal-network-is-not-reached-from-outside",
             level: Must,
             claim: "Who routes an internal network's subnet to the host from outside does not reach its nodes, even where the host forwards.",

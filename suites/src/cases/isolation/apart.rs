@@ -2,7 +2,8 @@
 
 use netproof::{
     Lab,
-    topology::{Destination, Route},
+    forge::Way,
+    topology::{Destination, Interface, Route},
 };
 
 use super::*;
@@ -99,6 +100,42 @@ fn they_are_reached(lab: &Lab, [one, other]: &[&str; 2]) -> Result<()> {
             knock(&from.injector(from.device())?, way, PORT)?;
             is_heard(&wire, PORT);
         }
+    }
+    Ok(())
+}
+
+pub(super) fn node_is_no_router(stage: &mut Stage) -> Result<()> {
+    let nodes = stage.nodes();
+    let middle = nodes.iter().find(|node| node.interfaces().len() > 1).expect("a node is on two networks");
+    let [one, other] = [&middle.interfaces()[0], &middle.interfaces()[1]];
+    let beside = |interface: &Interface| {
+        let is_there = |node: &&Node| node.interfaces().iter().any(|own| own.bridge == interface.bridge);
+        nodes.iter().find(|node| node.name() != middle.name() && is_there(node)).expect("each network has another node")
+    };
+    let ways = [(one, other), (other, one)];
+    let knock = |near: &Interface, far: &Interface| -> Result<_> {
+        let (from, to) = (beside(near), beside(far));
+        // The way on is known: nothing that is let through waits for a neighbour.
+        expect!(middle.ping(to), Reply { .. });
+        let wire = to.tap(to.device())?;
+        let way = Way {
+            source_mac: from.mac(),
+            destination_mac: near.mac.expect("it was read back"),
+            source: from.address(),
+            destination: to.address(),
+        };
+        knock(&from.injector(from.device())?, way, PORT)?;
+        Ok(wire)
+    };
+    for (near, far) in ways {
+        let wire = knock(near, far)?;
+        expect!(middle.ping(beside(far)), Reply { .. });
+        expect!(wire.frames(knocks(PORT)).before((&**middle, far.name.as_str())), 0);
+    }
+    // Were it a router, it would be a way.
+    middle.set_sysctl("net.ipv4.ip_forward", "1")?;
+    for (near, far) in ways {
+        is_heard(&knock(near, far)?, PORT);
     }
     Ok(())
 }
