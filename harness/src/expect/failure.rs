@@ -76,6 +76,7 @@ impl Failure {
             explain::explain(&journey, again)
         });
         let (cause, explanation) = match explained {
+            None if probe.depends_on_ports() => (None, explain::unusual_ports(&probe.concerned())),
             None => (None, None),
             Some(Ok(told)) => (told.cause.clone(), Some(told.to_string())),
             Some(Err(error)) => (None, Some(error.to_string())),

@@ -150,7 +150,9 @@ where
             (Ok(seen), _) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
             (Ok(seen), _) => before = Some(seen),
             // The deadline cut this look short: what the one before saw is what is known.
-            (Err(Error::Timeout { .. } | Error::NoBroadcast { .. }), Some(seen)) if deadline.passed() => return Err(Why::Seen(seen)),
+            (Err(Error::Timeout { .. } | Error::NoBroadcast { .. }), Some(seen)) if deadline.passed() => {
+                return Err(Why::Seen(seen));
+            }
             (Err(error), _) if last || !may_come(&error) => return Err(Why::Error(error)),
             (Err(_), _) => {}
         }

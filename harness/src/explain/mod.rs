@@ -145,6 +145,22 @@ fn rules_of(namespace: &Namespace) -> Result<String> {
     Ok(namespace.firewall().ruleset()?.to_string())
 }
 
+/// The bridge ports around these namespaces that are not as new ones are: `veth1-0 in host, a port of br0, has learning off`.
+pub(crate) fn unusual_ports(concerned: &[Namespace]) -> Option<String> {
+    let scene = Scene::around(concerned).ok()?;
+    let unusual = |state: &State| {
+        let ports = state.links.iter().filter_map(|link| {
+            let (options, bridge) = (link.port?.options(), state.master_of(link)?);
+            let name = state.namespace.name();
+            let line = || format!("{} in {name}, a port of {}, has{options}", link.name, bridge.name);
+            (!options.is_empty()).then(line)
+        });
+        ports.collect::<Vec<_>>()
+    };
+    let all: Vec<String> = scene.places.iter().flat_map(unusual).collect();
+    (!all.is_empty()).then(|| format!("mind that {}", all.join("; ")))
+}
+
 /// The state of the namespaces that a failure concerns, and of the routers and bridges between them.
 pub(crate) fn evidence(concerned: &[Namespace]) -> String {
     let scene = match Scene::around(concerned) {

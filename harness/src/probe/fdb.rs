@@ -114,6 +114,10 @@ impl Probe for PortOf {
     fn concerned(&self) -> Vec<Namespace> {
         self.fdb.concerned()
     }
+
+    fn depends_on_ports(&self) -> bool {
+        true
+    }
 }
 
 impl Seen for FdbList {

@@ -84,6 +84,10 @@ impl Probe for Frames {
         std::iter::once(self.tap.namespace()).chain(from).cloned().collect()
     }
 
+    fn depends_on_ports(&self) -> bool {
+        true
+    }
+
     /// Frames that have not come yet are not missing; only those that a sentinel overtook are.
     fn control(&self, seen: &Captured) -> Result<Option<String>> {
         let unproven = seen.frames.is_empty() && self.before.is_none();

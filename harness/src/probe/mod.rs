@@ -70,6 +70,11 @@ pub trait Probe {
         Ok(None)
     }
 
+    /// Whether what is seen depends on how bridges treat frames: a failure then names the ports that are not as new ones are.
+    fn depends_on_ports(&self) -> bool {
+        false
+    }
+
     /// The packet whose way is walked to explain a failure; none where the probe sends nothing.
     fn journey(&self) -> Option<Journey> {
         None

@@ -5,9 +5,13 @@
 //!                   \--------- observer
 //! ```
 
-use netproof::forge::{self, Way};
+use netproof::{
+    Tap,
+    forge::{self, Way},
+};
 
 use super::prelude::*;
+use crate::stage::Pair;
 
 pub(super) const SUITE: Suite = Suite {
     name: "fdb",
@@ -19,7 +23,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "After one exchange each node's MAC address is learned on its own port.",
             source: "article line 3; kernel selftest bridge learning_test",
             failing: "The bridge floods all traffic to every container.",
-            on: &["pair", "host-route", "gateway-one-subnet", "gateway-v6", "internal", "star"],
+            on: &["pair", "host-route", "gateway-one-subnet", "gateway-v6", "internal", "isolated", "star"],
             start: Built,
             run: learned,
         },
@@ -29,9 +33,19 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A frame to a MAC address that nobody has learned leaves by every forwarding port but the one that it came in by.",
             source: "article line 4; kernel selftest bridge flood_test",
             failing: "A container that has not spoken yet cannot be reached.",
-            on: &["pair", "gateway-one-subnet", "internal"],
+            on: &["pair", "gateway-one-subnet", "internal", "isolated"],
             start: Built,
             run: flooded,
+        },
+        Case {
+            id: "fdb/multicast-reaches-every-node",
+            level: Must,
+            claim: "A datagram to a group of the link's own, as 224.0.0.251 is, reaches every other node of the bridge.",
+            source: "RFC 1112 6.1; RFC 4541 2.1.2; RFC 6762",
+            failing: "Containers do not find each other by multicast DNS.",
+            on: &["pair", "gateway-one-subnet", "gateway-v6", "internal", "isolated"],
+            start: Built,
+            run: multicast,
         },
         Case {
             id: "fdb/known-unicast-reaches-its-port-alone",
@@ -39,7 +53,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A frame to a MAC address that was learned leaves by that port only.",
             source: "article line 4",
             failing: "Containers see each other's traffic.",
-            on: &["pair", "gateway-one-subnet", "internal"],
+            on: &["pair", "gateway-one-subnet", "internal", "isolated"],
             start: Built,
             run: known,
         },
@@ -100,43 +114,80 @@ fn learned(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// A further port with nobody behind it but an observer: returns the name of the observer's end, in the host.
-fn observer(stage: &Stage, bridge: &str) -> Result<&'static str> {
-    let host = stage.host();
-    host.apply(link::Veth::new("np-port", "np-observer").master(host.index(bridge)?).request())?;
-    host.apply(link::set_up("np-observer"))?;
-    expect!(host.link("np-port"), Some(Link { port_state: "forwarding", .. }));
-    Ok("np-observer")
+/// A further port of a bridge, with nobody behind it but an observer.
+struct Observer {
+    /// The port's name, in the host.
+    port: String,
+    /// The observer's end, in the host too.
+    end: String,
+}
+
+impl Observer {
+    fn of(host: &Node, bridge: &str) -> Result<Self> {
+        let index = host.index(bridge)?;
+        let (port, end) = (format!("np-port{index}"), format!("np-end{index}"));
+        host.apply(link::Veth::new(&port, &end).master(index).request())?;
+        host.apply(link::set_up(&end))?;
+        expect!(host.link(&port), Some(Link { port_state: "forwarding", .. }));
+        Ok(Self { port, end })
+    }
+
+    /// One for each bridge, with its tap.
+    fn taps(stage: &Stage) -> Result<Vec<(String, Tap)>> {
+        let host = stage.host();
+        let tap = |bridge: &str| Ok((bridge.to_owned(), host.tap(&Self::of(host, bridge)?.end)?));
+        stage.topology().bridges.iter().map(|bridge| tap(&bridge.name)).collect()
+    }
 }
 
 fn flooded(stage: &mut Stage) -> Result<()> {
-    let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
-    let bridge = stage.bridge_of(netns1);
-    let observer = stage.host().tap(observer(stage, bridge)?)?;
-    for (from, to) in [(netns1, netns2), (netns2, netns1)] {
-        stage.cold()?;
+    for (bridge, observer) in Observer::taps(stage)? {
+        for Pair { from, to, .. } in stage.peers().iter().filter(|pair| stage.bridge_of(&pair.from) == bridge) {
+            stage.cold()?;
+            let far = to.tap(to.device())?;
+            let unknown = netproof::Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
+            let injector = from.injector(from.device())?;
+            injector.send(&frame_to(unknown, from, to))?;
+            let ours = || filter::to_mac(unknown).and(filter::from_mac(from.mac()));
+            expect!(far.frames(ours()), 1);
+            expect!(observer.frames(ours()), 1);
+            observer.clear()?;
+        }
+    }
+    Ok(())
+}
+
+fn multicast(stage: &mut Stage) -> Result<()> {
+    for Pair { from, to, .. } in stage.peers() {
         let far = to.tap(to.device())?;
-        let unknown = netproof::Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
-        let injector = from.injector(from.device())?;
-        injector.send(&frame_to(unknown, from, to))?;
-        let ours = || filter::to_mac(unknown).and(filter::from_mac(from.mac()));
-        expect!(far.frames(ours()), 1);
-        expect!(observer.frames(ours()), 1);
-        observer.clear()?;
+        for version in stage.versions() {
+            let (group, group_mac): (std::net::IpAddr, _) = match version {
+                Version::V4 => ([224, 0, 0, 251].into(), [1, 0, 0x5e, 0, 0, 0xfb]),
+                Version::V6 => ([0xff02, 0, 0, 0, 0, 0, 0, 0xfb].into(), [0x33, 0x33, 0, 0, 0, 0xfb]),
+            };
+            let way = Way {
+                source_mac: from.mac(),
+                destination_mac: netproof::Mac(group_mac),
+                source: version.of(&from).address,
+                destination: group,
+            };
+            from.injector(from.device())?.send(&forge::udp(way, 5353, 5353, b"netproof"))?;
+            let from = version.of(&from);
+            expect!(far.frames(filter::ip_to(group).and(filter::udp_to_port(5353)).and(filter::ip_from(from))), 1);
+        }
     }
     Ok(())
 }
 
 fn known(stage: &mut Stage) -> Result<()> {
-    let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
-    let bridge = stage.bridge_of(netns1);
-    let observer = stage.host().tap(observer(stage, bridge)?)?;
-    for (from, to) in [(netns1, netns2), (netns2, netns1)] {
-        stage.cold()?;
-        expect!(from.ping(to), Reply { .. });
-        observer.clear()?;
-        expect!(from.ping(to), Reply { .. });
-        expect!(observer.frames(filter::icmp_echo()).before(from), 0);
+    for (bridge, observer) in Observer::taps(stage)? {
+        for Pair { from, to, .. } in stage.peers().iter().filter(|pair| stage.bridge_of(&pair.from) == bridge) {
+            stage.cold()?;
+            expect!(from.ping(to), Reply { .. });
+            observer.clear()?;
+            expect!(from.ping(to), Reply { .. });
+            expect!(observer.frames(filter::icmp_echo()).before(from), 0);
+        }
     }
     Ok(())
 }
@@ -176,11 +227,11 @@ fn age_out(stage: &mut Stage) -> Result<()> {
 fn gone_with_its_port(stage: &mut Stage) -> Result<()> {
     let host = stage.host();
     let bridge = stage.bridge_of(stage.node("netns1")).to_owned();
-    let observer = observer(stage, &bridge)?;
+    let observer = Observer::of(host, &bridge)?;
     let mac = netproof::Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
-    host.injector(observer)?.send(&forge::arp_announcement(mac, [10, 20, 30, 77].into()))?;
-    expect!(host.fdb(&bridge).port_of(mac), Some("np-port"));
-    host.apply(link::delete("np-port"))?;
+    host.injector(&observer.end)?.send(&forge::arp_announcement(mac, [10, 20, 30, 77].into()))?;
+    expect!(host.fdb(&bridge).port_of(mac), Some(port) if port == observer.port);
+    host.apply(link::delete(&observer.port))?;
     expect!(host.fdb(&bridge).port_of(mac), None);
     Ok(())
 }
