@@ -100,7 +100,7 @@ pub(super) const SUITE: Suite = Suite {
     ],
 };
 
-fn learned(stage: &mut Stage) -> Result<()> {
+pub(super) fn learned(stage: &mut Stage) -> Result<()> {
     for pair in stage.peers() {
         for target in pair.targets() {
             stage.cold()?;

@@ -11,10 +11,11 @@ use netproof::{
 };
 
 use self::common::*;
-use super::{nat, prelude::*};
+use super::{fdb, links, nat, prelude::*};
 
 mod again;
 mod common;
+mod guards;
 mod left;
 mod nodes;
 mod rules;
@@ -193,7 +194,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/a-node-is-added-while-others-talk",
             level: Must,
-            claim: "A node that is added reaches its peers and the outside, and a conversation of others goes on without a loss.",
+            claim: "A node that is added reaches itself, its peers and the outside, a second one reaches the first, and a conversation of others goes on without a loss.",
             source: "netavark#183",
             failing: "Starting a container disturbs those that run.",
             on: &["gateway-one-subnet", "gateway-v6", "publish"],
@@ -213,7 +214,7 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/a-removed-node-leaves-nothing",
             level: Must,
-            claim: "After a node was added and removed, the host is as it was before.",
+            claim: "After a node was added and removed, the host is as it was before, and nothing of the network is left in the node's namespace.",
             source: "netavark test \"only loopback adapter\"; CNI DEL",
             failing: "Each container that comes and goes leaves something behind.",
             on: &["gateway-one-subnet", "gateway-v6", "publish", "isolated", "isolated-ports"],
@@ -243,12 +244,42 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/an-added-node-is-as-isolated-as-the-others",
             level: Must,
-            claim: "A node that is added to isolated ports, or to an isolated bridge, does not reach whom the others do not reach.",
+            claim: "A node that is added to isolated ports, to an isolated bridge or to an internal one does not reach whom the others do not reach, nor is it reached, in every IP version.",
             source: "docker icc=false; netavark#331",
             failing: "The guard holds for the containers of the first minute only.",
-            on: &["isolated-ports", "isolated"],
+            on: &["isolated-ports", "isolated-ports-v6", "isolated", "isolated-v6", "internal", "internal-v6"],
             start: Built,
-            run: nodes::added_isolated,
+            run: guards::added_isolated,
+        },
+        Case {
+            id: "lifecycle/guards-hold-when-a-node-was-added",
+            level: Should,
+            claim: "Once a node was added, there is no direct way to its unpublished ports, the host's loopback services are closed, the host takes no router advertisement, and where nodes may not forge source addresses the new one may not.",
+            source: "moby#49325; CVE-2020-8558; CVE-2020-13401; containernetworking/plugins#639",
+            failing: "The guard holds for the containers of the first minute only.",
+            on: &["gateway-v6", "publish", "anti-spoof"],
+            start: Built,
+            run: guards::added_guarded,
+        },
+        Case {
+            id: "lifecycle/an-added-node-passes-a-forward-policy-of-drop",
+            level: Should,
+            claim: "Where the network passes another's FORWARD chain whose policy is drop, it does so once a node was added: the new one and the others.",
+            source: "moby#48411; containernetworking/cni#430",
+            failing: "On a host with a firewall only the first containers have a network.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish"],
+            start: Prepared,
+            run: guards::added_under_drop,
+        },
+        Case {
+            id: "lifecycle/an-added-node-is-set-up-as-the-others",
+            level: Should,
+            claim: "In an added node lo is up, its MTU is the network's, its broadcast address the subnet's, and the bridge learns on which port it is.",
+            source: "netavark test \"loopback up\"; moby#22297; RFC 919; IEEE 802.1D",
+            failing: "A container that came later behaves otherwise than the first ones.",
+            on: &["gateway-one-subnet", "gateway-v6", "mtu"],
+            start: Built,
+            run: nodes::set_up_as_others,
         },
         Case {
             id: "lifecycle/an-added-nodes-published-port-answers",
@@ -323,12 +354,32 @@ pub(super) const SUITE: Suite = Suite {
         Case {
             id: "lifecycle/isolation-is-restored-after-a-flush",
             level: Should,
-            claim: "After the firewall was flushed, `reload` makes isolated networks isolated again.",
+            claim: "After the firewall was flushed, `reload` makes isolated and internal networks isolated again, in every IP version.",
             source: "netavark firewalld reload; moby#15254",
             failing: "Reloading the host's firewall opens what was closed.",
-            on: &["isolated", "isolated-ports"],
+            on: &["isolated", "isolated-v6", "isolated-ports", "isolated-ports-v6", "internal", "internal-v6"],
             start: Built,
-            run: rules::isolation_reloaded,
+            run: guards::isolation_reloaded,
+        },
+        Case {
+            id: "lifecycle/guards-are-restored-after-a-flush",
+            level: Should,
+            claim: "After the firewall was flushed, `reload` closes again what was closed: the direct way to unpublished ports, the host's loopback services, router advertisements, and forged source addresses.",
+            source: "netavark firewalld reload; moby#15254; moby#49325; CVE-2020-8558; CVE-2020-13401",
+            failing: "Reloading the host's firewall opens the host and its containers to their neighbours.",
+            on: &["gateway-v6", "publish", "publish-loopback", "anti-spoof"],
+            start: Built,
+            run: guards::guards_reloaded,
+        },
+        Case {
+            id: "lifecycle/a-reload-passes-a-forward-policy-of-drop",
+            level: Should,
+            claim: "After another's firewall was loaded anew, whose FORWARD chain drops by its policy, `reload` lets the network through it again, and a further `reload` adds nothing to it.",
+            source: "moby#15254; moby#48411; netavark firewalld reload",
+            failing: "Reloading the host's firewall cuts off every container for good, or its rules pile up.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish"],
+            start: Prepared,
+            run: guards::reloaded_under_drop,
         },
         Case {
             id: "lifecycle/a-reload-doubles-nothing",

@@ -7,7 +7,7 @@ use super::*;
 const BOTH: [Transport; 2] = [Transport::Tcp, Transport::Udp];
 
 /// Flushes the firewall, as its reload does. Where what the network needs went on without rules, nothing was flushed.
-fn flush(stage: &Stage, still_works: impl FnOnce(&Stage) -> bool) -> Result<()> {
+pub(super) fn flush(stage: &Stage, still_works: impl FnOnce(&Stage) -> bool) -> Result<()> {
     stage.host().firewall().flush()?;
     stage.host().delete_flows(|_| true)?;
     if still_works(stage) {
@@ -26,37 +26,6 @@ pub(super) fn reloaded(stage: &mut Stage) -> Result<()> {
     stage.reload()?;
     works(stage)?;
     answer_everybody(stage, &published)
-}
-
-/// Two nodes that are kept apart, the routes by which they would reach each other via their gateways set.
-fn apart(stage: &Stage) -> Result<(Node, Target)> {
-    let home = stage.bridge_of(stage.node("netns1"));
-    let others = stage.nodes().iter().filter(|other| other.name() != "netns1");
-    let far = others.clone().find(|other| stage.bridge_of(other) != home).or_else(|| others.clone().next());
-    let (near, far) = (stage.node("netns1").clone(), far.expect("it has two nodes").clone());
-    for (from, to) in [(&near, &far), (&far, &near)] {
-        let to = topology::Destination::Prefix(IpNet::from(to.address()));
-        from.add_route(&topology::Route { to, via: stage.gateway(from, Version::V4), dev: None })?;
-    }
-    stage.cold()?;
-    Ok((near, Target::from(&far)))
-}
-
-pub(super) fn isolation_reloaded(stage: &mut Stage) -> Result<()> {
-    stage.needs("reload")?;
-    let (near, far) = apart(stage)?;
-    if reaches(&near, &far) {
-        return Err(Error::Unsupported(format!(
-            "{} does not keep these apart to begin with",
-            stage.description().name
-        )));
-    }
-    // Without its rules they reach each other: it is the rules that keep them apart.
-    flush(stage, |_| !reaches(&near, &far))?;
-    stage.reload()?;
-    stage.cold()?;
-    expect!(near.ping(&far), NoReply | Unreachable { .. });
-    works(stage)
 }
 
 pub(super) fn no_doubles(stage: &mut Stage) -> Result<()> {
