@@ -4,6 +4,8 @@
 //! [host: br0 10.20.0.1] --- [netns1] [netns2]
 //! ```
 
+use std::net::IpAddr;
+
 use netproof::forge;
 
 use super::prelude::*;
@@ -89,9 +91,19 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A question for an address that nobody on the bridge has is answered by nobody.",
             source: "kernel proxy_arp; ip-sysctl.rst arp_ignore",
             failing: "The host draws traffic to itself that is meant for somebody else.",
-            on: &["pair", "gateway-one-subnet", "internal"],
+            on: &["pair", "gateway-one-subnet", "gateway-v6", "internal", "internal-v6"],
             start: Built,
             run: nobody_answers,
+        },
+        Case {
+            id: "neighbour/the-uplink-does-not-answer-for-nodes",
+            level: Should,
+            claim: "Who asks on the uplink for a node's address is not answered; who asks for the uplink's own is.",
+            source: "kernel Documentation/networking/ip-sysctl.rst, proxy_arp; RFC 1027",
+            failing: "The host draws traffic of its network to its containers, which others may have the addresses of.",
+            on: &["gateway-one-subnet", "gateway-v6", "publish", "internal", "isolated"],
+            start: Built,
+            run: no_proxy,
         },
         Case {
             id: "neighbour/the-uplink-does-not-answer-for-the-bridge",
@@ -185,26 +197,51 @@ fn solicitations(stage: &mut Stage) -> Result<()> {
 
 fn nobody_answers(stage: &mut Stage) -> Result<()> {
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
-    let nobody = Target::from(std::net::Ipv4Addr::new(10, 20, 30, 222));
-    for (from, to) in [(netns1, netns2), (netns2, netns1)] {
-        stage.cold()?;
-        let wire = from.tap(from.device())?;
-        expect!(from.ping(to), Reply { .. });
-        expect!(wire.frames(filter::arp_reply_from(to)), 1..);
-        expect!(from.tcp_to((nobody.clone(), 9)), TimedOut | LocalError { .. } | Unreachable { .. });
-        expect!(wire.frames(filter::arp_reply_from(&nobody)).before(to), 0);
+    answers_at_once(stage, stage.bridge_of(netns1))?;
+    for version in stage.versions() {
+        let nobody = Target::from(match version {
+            Version::V4 => IpAddr::from([10, 20, 30, 222]),
+            Version::V6 => IpAddr::from([0xfd00, 0x20, 0, 0, 0, 0, 0x30, 0x222]),
+        });
+        for (from, to) in [(netns1, netns2), (netns2, netns1)] {
+            stage.cold()?;
+            let (wire, peer) = (from.tap(from.device())?, version.of(to));
+            expect!(from.ping(&peer), Reply { .. });
+            expect!(wire.frames(filter::neighbour_reply_from(&peer)), 1..);
+            expect!(from.tcp_to((nobody.clone(), 9)), TimedOut | LocalError { .. } | Unreachable { .. });
+            expect!(wire.frames(filter::neighbour_reply_from(&nobody)).before(to), 0);
+        }
     }
     Ok(())
 }
 
+/// Who answers for others waits for up to 0.8 s, so that the owner comes first: not here.
+fn answers_at_once(stage: &Stage, device: &str) -> Result<()> {
+    let device = device.replace('.', "/");
+    for ip in ["ipv4", "ipv6"] {
+        stage.host().set_sysctl(&format!("net.{ip}.neigh.{device}.proxy_delay"), "0")?;
+    }
+    Ok(())
+}
+
+fn no_proxy(stage: &mut Stage) -> Result<()> {
+    answers_at_once(stage, "eth0")?;
+    let addresses = stage.nodes().iter().flat_map(|node| node.prefixes()).map(IpNet::addr);
+    answers_for_itself_alone(stage, addresses.collect())
+}
+
 fn answers_for_itself(stage: &mut Stage) -> Result<()> {
-    use std::net::IpAddr;
-    let (host, outside) = (stage.host(), stage.outside());
     let bridges: Vec<IpAddr> =
         stage.topology().bridges.iter().flat_map(|bridge| &bridge.addresses).map(IpNet::addr).collect();
     if bridges.is_empty() {
         return Err(netproof::Error::Unsupported("no bridge has an address: the gateway's is elsewhere".into()));
     }
+    answers_for_itself_alone(stage, bridges)
+}
+
+/// Whoever asks on the uplink for the uplink's own address is answered; for these he is not.
+fn answers_for_itself_alone(stage: &Stage, others: Vec<IpAddr>) -> Result<()> {
+    let (host, outside) = (stage.host(), stage.outside());
     let injector = outside.injector("eth0")?;
     let (asker, uplink_wire) = (outside.tap("eth0")?, host.tap("eth0")?);
     let ask = |address: IpAddr| {
@@ -215,7 +252,7 @@ fn answers_for_itself(stage: &mut Stage) -> Result<()> {
         };
         injector.send(&frame)
     };
-    for address in bridges {
+    for address in others {
         let own = uplink(stage, address.into());
         ask(own.address)?;
         expect!(asker.frames(filter::neighbour_reply_from(&own)), 1..);
