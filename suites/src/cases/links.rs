@@ -46,7 +46,7 @@ pub(super) const SUITE: Suite = Suite {
             claim: "A port that loses and regains carrier forwards at once, without a listening or learning delay.",
             source: "kernel Documentation/networking/bridge.rst; containernetworking/cni#470",
             failing: "Every container waits for the bridge's forward delay, up to 30 s, before its network works.",
-            on: &["pair", "gateway-one-subnet", "internal"],
+            on: &["pair", "gateway-one-subnet", "internal", "isolated"],
             start: Built,
             run: no_delay,
         },
@@ -165,20 +165,30 @@ pub(super) fn lo_is_up(stage: &mut Stage) -> Result<()> {
 }
 
 fn no_delay(stage: &mut Stage) -> Result<()> {
-    let (host, netns1, netns2) = (stage.host(), stage.node("netns1"), stage.node("netns2"));
-    netns1.apply(link::set_down(netns1.device()))?;
-    expect!(host.link(netns1.port()), Some(Link { carrier: false, port_state: "disabled", .. }));
-    netns1.apply(link::set_up(netns1.device()))?;
+    // One node on each bridge.
+    let mut seen = std::collections::BTreeSet::new();
+    for node in stage.nodes().iter().filter(|node| seen.insert(stage.bridge_of(node))) {
+        has_no_delay(stage, node)?;
+    }
+    Ok(())
+}
+
+fn has_no_delay(stage: &Stage, node: &Node) -> Result<()> {
+    let host = stage.host();
+    node.apply(link::set_down(node.device()))?;
+    expect!(host.link(node.port()), Some(Link { carrier: false, port_state: "disabled", .. }));
+    node.apply(link::set_up(node.device()))?;
     // Two seconds is the least forward delay that a kernel takes with STP on.
-    expect!(host.link(netns1.port()), Some(Link { port_state: "forwarding", .. }), within: std::time::Duration::from_millis(1500));
-    for route in &stage.topology().node("netns1").expect("it is there").routes {
+    expect!(host.link(node.port()), Some(Link { port_state: "forwarding", .. }), within: std::time::Duration::from_millis(1500));
+    for route in &stage.topology().node(node.name()).expect("it is there").routes {
         if let Some(gateway) = route.via {
             // Where whoever has set the address puts its route back, and not the kernel, that takes a moment.
-            expect!(netns1.route_to(gateway), Route { via: "", .. });
+            expect!(node.route_to(gateway), Route { via: "", .. });
         }
-        netns1.add_route(route)?;
+        node.add_route(route)?;
     }
-    expect!(netns2.ping(netns1), Reply { ttl: 64, .. });
+    let peer = stage.peers().into_iter().find(|pair| pair.to.name() == node.name()).expect("each has a peer").from;
+    expect!(peer.ping(node), Reply { ttl: 64, .. });
     Ok(())
 }
 
