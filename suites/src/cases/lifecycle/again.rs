@@ -31,6 +31,19 @@ pub(super) fn up_twice(stage: &mut Stage) -> Result<()> {
     works(stage)
 }
 
+pub(super) fn down_after_up_twice(stage: &mut Stage) -> Result<()> {
+    let before = Inventory::of(stage.host())?;
+    stage.up()?;
+    again(stage);
+    stage.down()?;
+    same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `up`, `up` and `down`")
+}
+
+/// A second `up`, which may succeed or refuse: `up_twice` is about its answer.
+fn again(stage: &Stage) {
+    let _ = stage.implementation().up(stage.site(), &netproof::protocol::Request::new(stage.asked()));
+}
+
 /// The name of the last node's port, which somebody else's link has.
 fn take_name(stage: &Stage) -> Result<String> {
     let taken = stage.asked().nodes.last().and_then(|node| node.interfaces[0].port.clone()).expect("it has a port");
@@ -59,6 +72,33 @@ pub(super) fn rolls_back(stage: &mut Stage) -> Result<()> {
     let Some((before, _)) = failed_up(stage)? else { return Ok(()) };
     stage.down()?;
     same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after the failed `up` and `down`")
+}
+
+pub(super) fn rolls_sysctls_back(stage: &mut Stage) -> Result<()> {
+    let Some((before, _)) = failed_up(stage)? else { return Ok(()) };
+    stage.down()?;
+    same(&before.changes(&Inventory::of(stage.host())?), &[Kind::Sysctl], "after the failed `up` and `down`")
+}
+
+/// What may come before a `down` and make it forget how sysctls were: one after the other, in one lab.
+pub(super) fn sysctls_after_all(stage: &mut Stage) -> Result<()> {
+    let before = Inventory::of(stage.host())?;
+    let down = |stage: &mut Stage, when: &str| {
+        stage.down()?;
+        same(&before.changes(&Inventory::of(stage.host())?), &[Kind::Sysctl], when)
+    };
+    stage.up()?;
+    again(stage);
+    down(stage, "after `up`, `up` and `down`")?;
+    if stage.knows("add") {
+        stage.up()?;
+        let node = newcomer(stage, "newcomer");
+        stage.add(node, Vec::new())?;
+        down(stage, "after `add` and `down`")?;
+    }
+    stage.up()?;
+    stage.lose("netns1")?;
+    down(stage, "after `down` with a node gone")
 }
 
 pub(super) fn cleans_up(stage: &mut Stage) -> Result<()> {
