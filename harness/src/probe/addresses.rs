@@ -29,6 +29,8 @@ pub struct Address {
     pub tentative: bool,
     /// Whether duplicate address detection found another owner.
     pub dadfailed: bool,
+    /// Whether no new connection is to be made from it, as long as there is another (RFC 4862 5.5.4).
+    pub deprecated: bool,
     /// Whether it was configured for good, not learned.
     pub permanent: bool,
 }
@@ -93,8 +95,12 @@ impl fmt::Display for Address {
         if let Some(broadcast) = self.broadcast {
             write!(f, " brd {broadcast}")?;
         }
-        for (flag, word) in [(self.tentative, "tentative"), (self.dadfailed, "dadfailed"), (!self.permanent, "dynamic")]
-        {
+        for (flag, word) in [
+            (self.tentative, "tentative"),
+            (self.dadfailed, "dadfailed"),
+            (self.deprecated, "deprecated"),
+            (!self.permanent, "dynamic"),
+        ] {
             if flag {
                 write!(f, " {word}")?;
             }
@@ -123,6 +129,7 @@ fn describe(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Ad
         broadcast,
         tentative: flags.contains(AddressFlags::Tentative),
         dadfailed: flags.contains(AddressFlags::Dadfailed),
+        deprecated: flags.contains(AddressFlags::Deprecated),
         permanent: flags.contains(AddressFlags::Permanent),
     })
 }

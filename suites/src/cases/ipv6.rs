@@ -25,6 +25,26 @@ pub(super) const SUITE: Suite = Suite {
             run: not_tentative,
         },
         Case {
+            id: "ipv6/every-end-has-a-link-local-address",
+            level: Must,
+            claim: "Every node's interface, and every bridge that has an IPv6 address, has a link-local address too.",
+            source: "RFC 4291 2.1",
+            failing: "What speaks from link-local addresses does not work: router and group discovery, multicast DNS.",
+            on: V6,
+            start: Built,
+            run: link_local,
+        },
+        Case {
+            id: "ipv6/no-address-is-deprecated",
+            level: Should,
+            claim: "No node's IPv6 address, and no bridge's, is deprecated.",
+            source: "RFC 4862 5.5.4; RFC 6724 5, rule 3",
+            failing: "Programs make connections from another address, or by IPv4.",
+            on: V6,
+            start: Built,
+            run: preferred,
+        },
+        Case {
             id: "ipv6/a-duplicate-is-detected",
             level: Should,
             claim: "A node that is given an address that its peer has finds it out, and does not use it.",
@@ -95,6 +115,25 @@ fn not_tentative(stage: &mut Stage) -> Result<()> {
                 place.name()
             )));
         }
+    }
+    Ok(())
+}
+
+fn link_local(stage: &mut Stage) -> Result<()> {
+    for node in stage.nodes() {
+        node.interfaces().iter().for_each(|end| has_link_local(node, &end.name));
+    }
+    let has_v6 = |addresses: &[IpNet]| addresses.iter().any(|net| net.addr().is_ipv6());
+    for bridge in stage.topology().bridges.iter().filter(|bridge| has_v6(&bridge.addresses)) {
+        has_link_local(stage.host(), &bridge.name);
+    }
+    Ok(())
+}
+
+fn preferred(stage: &mut Stage) -> Result<()> {
+    for place in [stage.host()].into_iter().chain(stage.nodes()) {
+        let is_own = |address: &Address| place.prefixes().contains(&address.address);
+        expect!(place.addresses(), list if !list.iter().any(|address| is_own(address) && address.deprecated));
     }
     Ok(())
 }
