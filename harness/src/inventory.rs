@@ -21,7 +21,7 @@ use crate::{
     Error, Namespace, Result,
     firewall::{Chain, Rule, Table},
     probe::sys,
-    state::{Address, FdbEntry, Link, Neighbour, Route, State, policy},
+    state::{Address, FdbEntry, Link, Names, Neighbour, Route, State, policy, qdisc},
 };
 
 /// What is in a namespace, as lines of text by kind.
@@ -47,6 +47,8 @@ pub enum Kind {
     Neighbour,
     /// An FDB entry that was set by hand, or that is a port's own.
     Fdb,
+    /// A queueing discipline that somebody has set.
+    Qdisc,
     /// A firewall table.
     Table,
     /// A firewall chain.
@@ -117,6 +119,7 @@ impl Inventory {
         list(Kind::Route, state.routes.iter().filter(|route| !route.is_own()).map(route_line).collect());
         list(Kind::Neighbour, state.neighbours.iter().filter(|own| was_set(own)).map(ToString::to_string).collect());
         list(Kind::Fdb, state.fdb.iter().filter(|entry| stays(entry)).map(ToString::to_string).collect());
+        list(Kind::Qdisc, qdisc::read(namespace, &Names::of_links(&state.links))?);
         list(Kind::Policy, policy::read(namespace)?.iter().map(ToString::to_string).collect());
         let rules = &state.rules;
         let tables = rules.tables.iter().map(|table| format!("table {} {}", table.family, table.name));
@@ -305,6 +308,7 @@ impl fmt::Display for Kind {
             Self::Policy => "policy",
             Self::Neighbour => "neighbour",
             Self::Fdb => "fdb",
+            Self::Qdisc => "qdisc",
             Self::Table => "table",
             Self::Chain => "chain",
             Self::Rule => "rule",

@@ -11,6 +11,7 @@ mod link;
 mod neighbour;
 mod nsid;
 pub(crate) mod policy;
+pub(crate) mod qdisc;
 mod route;
 mod table;
 
@@ -47,7 +48,7 @@ impl State {
     /// Reads it.
     pub fn of(namespace: &Namespace) -> Result<Self> {
         let links = link::read(namespace)?;
-        let names = Names(links.iter().map(|link| (link.index, link.name.clone())).collect());
+        let names = Names::of_links(&links);
         Ok(Self {
             namespace: namespace.clone(),
             addresses: address::read(namespace, &names)?,
@@ -136,6 +137,10 @@ impl fmt::Display for State {
 pub(crate) struct Names(HashMap<u32, String>);
 
 impl Names {
+    pub(crate) fn of_links(links: &[Link]) -> Self {
+        Self(links.iter().map(|link| (link.index, link.name.clone())).collect())
+    }
+
     /// `if7` for one that has come since.
     fn of(&self, index: u32) -> String {
         self.0.get(&index).cloned().unwrap_or_else(|| format!("if{index}"))

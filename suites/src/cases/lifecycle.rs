@@ -29,7 +29,7 @@ pub(super) const SUITE: Suite = Suite {
     cases: &[
         left(
             "lifecycle/a-down-leaves-no-link",
-            "After `down` the host has the links that it had before `up`.",
+            "After `down` the host has the links that it had before `up`, with the queueing disciplines that they had.",
             "Bridges and veths pile up until names clash.",
             left::no_link,
         ),

@@ -4,7 +4,7 @@ use super::*;
 
 /// What no `down` may leave, and nobody else's of which it may take away.
 pub(super) const EVERYTHING: &[Kind] =
-    &[Kind::Link, Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour, Kind::Rule, Kind::Fdb];
+    &[Kind::Link, Kind::Address, Kind::Route, Kind::Policy, Kind::Neighbour, Kind::Rule, Kind::Fdb, Kind::Qdisc];
 
 /// Fails where something of these kinds has changed.
 pub(super) fn same(changes: &[Change], kinds: &[Kind], when: &str) -> Result<()> {

@@ -25,7 +25,7 @@ fn nothing(stage: &mut Stage, kinds: &[Kind]) -> Result<()> {
 }
 
 pub(super) fn no_link(stage: &mut Stage) -> Result<()> {
-    nothing(stage, &[Kind::Link, Kind::Fdb])
+    nothing(stage, &[Kind::Link, Kind::Fdb, Kind::Qdisc])
 }
 
 pub(super) fn no_route(stage: &mut Stage) -> Result<()> {
