@@ -9,9 +9,10 @@ pub(super) fn own_services(stage: &mut Stage) -> Result<()> {
         talks(stage.outside(), stage.host(), &at)?;
         for node in stage.nodes() {
             let bridge = stage.topology().bridge(stage.bridge_of(node)).expect("a node's bridge is the topology's");
-            let gateway = bridge.addresses.iter().map(IpNet::addr).find(|address| version.has(*address));
-            let gateway = stage.host().at(gateway.expect("each bridge has an address of the nodes' versions"));
-            talks(node, stage.host(), &gateway)?;
+            let on_bridge = bridge.addresses.iter().map(IpNet::addr).find(|address| version.has(*address));
+            // Where the bridge has none the gateway is elsewhere.
+            let Some(gateway) = on_bridge.or_else(|| stage.gateway(node, version)) else { continue };
+            talks(node, stage.host(), &stage.host().at(gateway))?;
         }
     }
     Ok(())
