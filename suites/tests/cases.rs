@@ -74,6 +74,7 @@ mod pair {
     #[case::internal("internal")]
     #[case::internal_v6("internal-v6")]
     #[case::isolated("isolated")]
+    #[case::two_networks("two-networks")]
     #[case::mtu("mtu")]
     #[case::direct("direct")]
     #[case::mesh("mesh")]
@@ -430,6 +431,7 @@ mod links {
     #[case::gateway_v6("gateway-v6")]
     #[case::internal("internal")]
     #[case::direct("direct")]
+    #[case::mesh("mesh")]
     #[case::star("star")]
     #[test_log::test]
     fn lo_is_up_in_every_node(#[case] topology: &str) {
@@ -441,6 +443,7 @@ mod links {
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::internal("internal")]
+    #[case::isolated("isolated")]
     #[test_log::test]
     fn no_port_waits_before_it_forwards(#[case] topology: &str) {
         claim("links/no-port-waits-before-it-forwards", topology);
@@ -453,6 +456,7 @@ mod links {
     #[case::gateway_v6("gateway-v6")]
     #[case::mtu("mtu")]
     #[case::internal("internal")]
+    #[case::star("star")]
     #[test_log::test]
     fn the_default_mtu_is_the_same_everywhere(#[case] topology: &str) {
         claim("links/the-default-mtu-is-the-same-everywhere", topology);
@@ -511,6 +515,7 @@ mod fdb {
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::internal("internal")]
+    #[case::isolated("isolated")]
     #[case::star("star")]
     #[test_log::test]
     fn addresses_are_learned_on_their_own_port(#[case] topology: &str) {
@@ -522,9 +527,22 @@ mod fdb {
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::internal("internal")]
+    #[case::isolated("isolated")]
     #[test_log::test]
     fn unknown_unicast_is_flooded_to_all_but_its_ingress(#[case] topology: &str) {
         claim("fdb/unknown-unicast-is-flooded-to-all-but-its-ingress", topology);
+    }
+
+    /// A datagram to a group of the link's own, as 224.0.0.251 is, reaches every other node of the bridge.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn multicast_reaches_every_node(#[case] topology: &str) {
+        claim("fdb/multicast-reaches-every-node", topology);
     }
 
     /// A frame to a MAC address that was learned leaves by that port only.
@@ -532,6 +550,7 @@ mod fdb {
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::internal("internal")]
+    #[case::isolated("isolated")]
     #[test_log::test]
     fn known_unicast_reaches_its_port_alone(#[case] topology: &str) {
         claim("fdb/known-unicast-reaches-its-port-alone", topology);
@@ -653,10 +672,24 @@ mod neighbour {
     #[rstest]
     #[case::pair("pair")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
     #[test_log::test]
     fn nobody_answers_for_another(#[case] topology: &str) {
         claim("neighbour/nobody-answers-for-another", topology);
+    }
+
+    /// Who asks on the uplink for a node's address is not answered; who asks for the uplink's own is.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::internal("internal")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn the_uplink_does_not_answer_for_nodes(#[case] topology: &str) {
+        claim("neighbour/the-uplink-does-not-answer-for-nodes", topology);
     }
 
     /// Who asks on the uplink for the bridge's address is not answered; who asks for the uplink's own is.
@@ -747,6 +780,9 @@ mod routes {
     #[case::publish("publish")]
     #[case::isolated("isolated")]
     #[case::two_networks("two-networks")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::hairpin_v6("hairpin-v6")]
     #[case::mtu("mtu")]
     #[test_log::test]
     fn one_default_and_its_gateway_answers(#[case] topology: &str) {
@@ -776,6 +812,7 @@ mod routes {
     /// When the bridge was down and is up again, the host reaches its nodes as before.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::isolated("isolated")]
     #[case::internal("internal")]
     #[test_log::test]
     fn connected_routes_survive_a_bridge_that_was_down(#[case] topology: &str) {
@@ -918,6 +955,8 @@ mod nat {
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
     #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
     #[test_log::test]
     fn peers_see_each_others_own_address(#[case] topology: &str) {
         claim("nat/peers-see-each-others-own-address", topology);
@@ -961,10 +1000,11 @@ mod nat {
         claim("nat/the-client-address-is-preserved", topology);
     }
 
-    /// The host reaches a published port at its own uplink address.
+    /// The host reaches a published port at its own addresses, the uplink's and the gateway's.
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
+    #[case::isolated_publish("isolated-publish")]
     #[test_log::test]
     fn a_published_port_is_reached_from_the_host(#[case] topology: &str) {
         claim("nat/a-published-port-is-reached-from-the-host", topology);
@@ -975,15 +1015,17 @@ mod nat {
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
     #[case::publish_loopback("publish-loopback")]
+    #[case::isolated_publish("isolated-publish")]
     #[test_log::test]
     fn a_published_port_is_reached_by_loopback(#[case] topology: &str) {
         claim("nat/a-published-port-is-reached-by-loopback", topology);
     }
 
-    /// Another node on the bridge reaches the published port at the host's address, with bridged frames shown to the firewall or not.
+    /// Another node on the bridge reaches the published port at the host's addresses, the uplink's and the gateway's, with bridged frames shown to the firewall or not.
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
+    #[case::isolated_publish("isolated-publish")]
     #[test_log::test]
     fn a_published_port_is_reached_from_a_peer(#[case] topology: &str) {
         claim("nat/a-published-port-is-reached-from-a-peer", topology);
@@ -993,6 +1035,7 @@ mod nat {
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
+    #[case::isolated_publish("isolated-publish")]
     #[test_log::test]
     fn a_published_port_is_reached_from_its_own_node(#[case] topology: &str) {
         claim("nat/a-published-port-is-reached-from-its-own-node", topology);
@@ -1015,8 +1058,10 @@ mod nat {
         claim("nat/a-published-port-is-reached-with-any-rp-filter", topology);
     }
 
-    /// A body of 300,000 bytes arrives whole from a published service, and at a node from outside.
+    /// A body of 300,000 bytes, and a datagram of 1,400, arrive whole from a published service, and at a node from outside.
     #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
     #[case::isolated_publish("isolated-publish")]
@@ -1041,9 +1086,47 @@ mod nat {
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
     #[case::isolated("isolated")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
     #[test_log::test]
     fn the_hosts_own_services_stay_reachable(#[case] topology: &str) {
         claim("nat/the-hosts-own-services-stay-reachable", topology);
+    }
+
+    /// The host and the outside ping each other, and the host's own TCP and UDP to the outside are answered, errors included.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn the_hosts_own_traffic_passes(#[case] topology: &str) {
+        claim("nat/the-hosts-own-traffic-passes", topology);
+    }
+
+    /// Where the outside answers a node's datagram with an ICMP error, the node hears it.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn errors_from_outside_come_back_to_the_node(#[case] topology: &str) {
+        claim("nat/errors-from-outside-come-back-to-the-node", topology);
+    }
+
+    /// When the uplink gets another address, nodes' new flows leave with that one.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn another_address_of_the_uplink_is_taken(#[case] topology: &str) {
+        claim("nat/another-address-of-the-uplink-is-taken", topology);
     }
 
     /// A node's connection to the same port of another host outside is not drawn to the published service.
@@ -1059,6 +1142,7 @@ mod nat {
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_loopback("publish-loopback")]
+    #[case::isolated_publish("isolated-publish")]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[test_log::test]
     fn loopback_services_of_the_host_are_not_exposed(#[case] topology: &str) {
@@ -1173,6 +1257,38 @@ mod filter {
     fn bridge_netfilter_is_left_as_it_is(#[case] topology: &str) {
         claim("filter/bridge-netfilter-is-left-as-it-is", topology);
     }
+
+    /// Where the host routes for another network from before, that network's nodes reach the outside, and the outside them, with their own addresses, while the network is up and after.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn what_others_route_passes_as_before(#[case] topology: &str) {
+        claim("filter/what-others-route-passes-as-before", topology);
+    }
+
+    /// What a FORWARD policy of drop, there from before, keeps from another network and from unpublished ports is kept from them while the network is up.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn what_others_drop_stays_dropped(#[case] topology: &str) {
+        claim("filter/what-others-drop-stays-dropped", topology);
+    }
+
+    /// While the network is up the uplink has its addresses, flags and sysctls, the host its default route, and sysctls for all devices, bridges and connection tracking are as before, but for forwarding.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated_ports("isolated-ports")]
+    #[case::internal("internal")]
+    #[test_log::test]
+    fn the_hosts_own_settings_are_as_before(#[case] topology: &str) {
+        claim("filter/the-hosts-own-settings-are-as-before", topology);
+    }
 }
 
 /// Nodes, bridges and hosts that are to be kept apart are apart, in both IP versions.
@@ -1207,6 +1323,14 @@ mod isolation {
         claim("isolation/isolated-bridges-do-not-talk", topology);
     }
 
+    /// A node that is on two networks does not forward from one to the other.
+    #[rstest]
+    #[case::two_networks("two-networks")]
+    #[test_log::test]
+    fn a_node_on_two_networks_is_no_way_between_them(#[case] topology: &str) {
+        claim("isolation/a-node-on-two-networks-is-no-way-between-them", topology);
+    }
+
     /// Who routes an internal network's subnet to the host from outside does not reach its nodes, even where the host forwards.
     #[rstest]
     #[case::internal("internal")]
@@ -1214,6 +1338,15 @@ mod isolation {
     #[test_log::test]
     fn an_internal_network_is_not_reached_from_outside(#[case] topology: &str) {
         claim("isolation/an-internal-network-is-not-reached-from-outside", topology);
+    }
+
+    /// A node of an internal network does not reach another's bridge of the host, nor is it reached from there, even where the host forwards.
+    #[rstest]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
+    #[test_log::test]
+    fn an_internal_network_is_apart_from_other_bridges(#[case] topology: &str) {
+        claim("isolation/an-internal-network-is-apart-from-other-bridges", topology);
     }
 
     /// A router advertisement that a node sends makes no route in the host.
@@ -1236,12 +1369,28 @@ mod isolation {
         claim("isolation/a-forged-source-address-is-dropped", topology);
     }
 
-    /// An ARP announcement, or a neighbour advertisement, of another's address does not leave the node's port, and one of its own does.
+    /// An ARP announcement, request or reply, or a neighbour advertisement, of another's address does not leave the node's port, and one of its own does.
     #[rstest]
     #[case::anti_spoof("anti-spoof")]
     #[test_log::test]
     fn a_forged_arp_reply_is_dropped(#[case] topology: &str) {
         claim("isolation/a-forged-arp-reply-is-dropped", topology);
+    }
+
+    /// Where a node sends from its own addresses only, a router advertisement of its does not leave its port.
+    #[rstest]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn a_nodes_router_advertisement_does_not_reach_its_peers(#[case] topology: &str) {
+        claim("isolation/a-nodes-router-advertisement-does-not-reach-its-peers", topology);
+    }
+
+    /// Where a node sends from its own addresses only, its echo, TCP and UDP reach peers, the host and the outside, and its questions whether its address is taken reach its peers.
+    #[rstest]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn a_guard_lets_a_nodes_own_frames_pass(#[case] topology: &str) {
+        claim("isolation/a-guard-lets-a-nodes-own-frames-pass", topology);
     }
 }
 
@@ -1279,6 +1428,17 @@ mod mac_mtu {
         claim("mac-mtu/an-oversize-packet-is-told", topology);
     }
 
+    /// A node hears of a smaller MTU on its way: of the uplink's from its gateway, and of one beyond from the router there.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::isolated("isolated")]
+    #[test_log::test]
+    fn a_smaller_mtu_on_the_way_is_told(#[case] topology: &str) {
+        claim("mac-mtu/a-smaller-mtu-on-the-way-is-told", topology);
+    }
+
     /// A bridge that loses its last port keeps its address.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
@@ -1307,6 +1467,32 @@ mod ipv6 {
         claim("ipv6/no-address-is-tentative-when-up-returns", topology);
     }
 
+    /// Every node's interface, and every bridge that has an IPv6 address, has a link-local address too.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish_v6("publish-v6")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::hairpin_v6("hairpin-v6")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[test_log::test]
+    fn every_end_has_a_link_local_address(#[case] topology: &str) {
+        claim("ipv6/every-end-has-a-link-local-address", topology);
+    }
+
+    /// No node's IPv6 address, and no bridge's, is deprecated.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish_v6("publish-v6")]
+    #[case::internal_v6("internal-v6")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::hairpin_v6("hairpin-v6")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[test_log::test]
+    fn no_address_is_deprecated(#[case] topology: &str) {
+        claim("ipv6/no-address-is-deprecated", topology);
+    }
+
     /// A node that is given an address that its peer has finds it out, and does not use it.
     #[rstest]
     #[case::gateway_v6("gateway-v6")]
@@ -1327,6 +1513,7 @@ mod ipv6 {
     /// A host that learned its default route from a router advertisement still has it while the network is up.
     #[rstest]
     #[case::gateway_v6("gateway-v6")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
     #[test_log::test]
     fn the_host_keeps_its_advertised_default_route(#[case] topology: &str) {
         claim("ipv6/the-host-keeps-its-advertised-default-route", topology);
@@ -1363,13 +1550,21 @@ mod resolver {
     fn a_name_that_is_not_there_is_told(#[case] topology: &str) {
         claim("resolver/a-name-that-is-not-there-is-told", topology);
     }
+
+    /// At the port of DNS the upstream server is reached by TCP, and its datagrams of some 1,200 bytes arrive.
+    #[rstest]
+    #[case::resolver("resolver")]
+    #[test_log::test]
+    fn tcp_and_large_answers_pass(#[case] topology: &str) {
+        claim("resolver/tcp-and-large-answers-pass", topology);
+    }
 }
 
 /// What comes goes again, nodes come and go while others talk, and nothing is left behind.
 mod lifecycle {
     use super::*;
 
-    /// After `down` the host has the links that it had before `up`.
+    /// After `down` the host has the links that it had before `up`, with the queueing disciplines that they had.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
@@ -1534,6 +1729,26 @@ mod lifecycle {
         claim("lifecycle/up-twice-changes-nothing", topology);
     }
 
+    /// When `up` was called again while the network stood, `down` leaves the host as it was before the first.
+    #[rstest]
+    #[case::pair("pair")]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_down_after_a_second_up_leaves_nothing(#[case] topology: &str) {
+        claim("lifecycle/a-down-after-a-second-up-leaves-nothing", topology);
+    }
+
+    /// `down` puts the host's sysctls back also when `up` was called twice, when a node was added, and when a node's namespace is gone.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_down_puts_sysctls_back_whatever_came_before(#[case] topology: &str) {
+        claim("lifecycle/a-down-puts-sysctls-back-whatever-came-before", topology);
+    }
+
     /// `down` succeeds and leaves nothing when a node's namespace is gone already.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
@@ -1573,6 +1788,16 @@ mod lifecycle {
         claim("lifecycle/a-failed-up-rolls-back", topology);
     }
 
+    /// After an `up` that failed and its `down`, the host's sysctls are as they were.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_failed_up_puts_sysctls_back(#[case] topology: &str) {
+        claim("lifecycle/a-failed-up-puts-sysctls-back", topology);
+    }
+
     /// An `up` that fails because a link's name is taken has taken back what it made when it returns, without a `down`.
     #[rstest]
     #[case::pair("pair")]
@@ -1593,7 +1818,7 @@ mod lifecycle {
         claim("lifecycle/up-works-once-the-obstacle-is-gone", topology);
     }
 
-    /// A node that is added reaches its peers and the outside, and a conversation of others goes on without a loss.
+    /// A node that is added reaches itself, its peers and the outside, a second one reaches the first, and a conversation of others goes on without a loss.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
@@ -1613,7 +1838,7 @@ mod lifecycle {
         claim("lifecycle/a-node-is-removed-while-others-talk", topology);
     }
 
-    /// After a node was added and removed, the host is as it was before.
+    /// After a node was added and removed, the host is as it was before, and nothing of the network is left in the node's namespace.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
@@ -1643,16 +1868,50 @@ mod lifecycle {
         claim("lifecycle/a-removed-node-may-come-back", topology);
     }
 
-    /// A node that is added to isolated ports, or to an isolated bridge, does not reach whom the others do not reach.
+    /// A node that is added to isolated ports, to an isolated bridge or to an internal one does not reach whom the others do not reach, nor is it reached, in every IP version.
     #[rstest]
     #[case::isolated_ports("isolated-ports")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
     #[case::isolated("isolated")]
+    #[case::isolated_v6("isolated-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
     #[test_log::test]
     fn an_added_node_is_as_isolated_as_the_others(#[case] topology: &str) {
         claim("lifecycle/an-added-node-is-as-isolated-as-the-others", topology);
     }
 
-    /// A port that is published for a node that was added answers from outside, and the others' still do.
+    /// Once a node was added, there is no direct way to its unpublished ports, the host's loopback services are closed, the host takes no router advertisement, and where nodes may not forge source addresses the new one may not.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn guards_hold_when_a_node_was_added(#[case] topology: &str) {
+        claim("lifecycle/guards-hold-when-a-node-was-added", topology);
+    }
+
+    /// Where the network passes another's FORWARD chain whose policy is drop, it does so once a node was added: the new one and the others.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn an_added_node_passes_a_forward_policy_of_drop(#[case] topology: &str) {
+        claim("lifecycle/an-added-node-passes-a-forward-policy-of-drop", topology);
+    }
+
+    /// In an added node lo is up, its MTU is the network's, its broadcast address the subnet's, and the bridge learns on which port it is.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::mtu("mtu")]
+    #[test_log::test]
+    fn an_added_node_is_set_up_as_the_others(#[case] topology: &str) {
+        claim("lifecycle/an-added-node-is-set-up-as-the-others", topology);
+    }
+
+    /// A TCP and a UDP port that are published for a node that was added answer the outside, the host, peers and the node itself, and the others' still answer.
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
@@ -1662,7 +1921,7 @@ mod lifecycle {
         claim("lifecycle/an-added-nodes-published-port-answers", topology);
     }
 
-    /// When a node is removed its published port is closed, and the others' still answer.
+    /// When a node is removed its published TCP and UDP ports are closed, and the others' still answer.
     #[rstest]
     #[case::publish("publish")]
     #[case::publish_v6("publish-v6")]
@@ -1708,23 +1967,49 @@ mod lifecycle {
         claim("lifecycle/no-stale-neighbour-is-left-of-a-removed-node", topology);
     }
 
-    /// After the firewall was flushed, `reload` makes the way out and published ports work again.
+    /// After the firewall was flushed, `reload` makes the way out work again, and published ports for the outside, the host, peers and their own node.
     #[rstest]
     #[case::gateway_one_subnet("gateway-one-subnet")]
     #[case::gateway_v6("gateway-v6")]
     #[case::publish("publish")]
+    #[case::publish_v6("publish-v6")]
     #[test_log::test]
     fn rules_are_restored_after_a_flush(#[case] topology: &str) {
         claim("lifecycle/rules-are-restored-after-a-flush", topology);
     }
 
-    /// After the firewall was flushed, `reload` makes isolated networks isolated again.
+    /// After the firewall was flushed, `reload` makes isolated and internal networks isolated again, in every IP version.
     #[rstest]
     #[case::isolated("isolated")]
+    #[case::isolated_v6("isolated-v6")]
     #[case::isolated_ports("isolated-ports")]
+    #[case::isolated_ports_v6("isolated-ports-v6")]
+    #[case::internal("internal")]
+    #[case::internal_v6("internal-v6")]
     #[test_log::test]
     fn isolation_is_restored_after_a_flush(#[case] topology: &str) {
         claim("lifecycle/isolation-is-restored-after-a-flush", topology);
+    }
+
+    /// After the firewall was flushed, `reload` closes again what was closed: the direct way to unpublished ports, the host's loopback services, router advertisements, and forged source addresses.
+    #[rstest]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[case::publish_loopback("publish-loopback")]
+    #[case::anti_spoof("anti-spoof")]
+    #[test_log::test]
+    fn guards_are_restored_after_a_flush(#[case] topology: &str) {
+        claim("lifecycle/guards-are-restored-after-a-flush", topology);
+    }
+
+    /// After another's firewall was loaded anew, whose FORWARD chain drops by its policy, `reload` lets the network through it again, and a further `reload` adds nothing to it.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::gateway_v6("gateway-v6")]
+    #[case::publish("publish")]
+    #[test_log::test]
+    fn a_reload_passes_a_forward_policy_of_drop(#[case] topology: &str) {
+        claim("lifecycle/a-reload-passes-a-forward-policy-of-drop", topology);
     }
 
     /// `reload` where nothing was flushed leaves the rules as they are, none twice.
