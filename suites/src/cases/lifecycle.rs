@@ -92,6 +92,16 @@ pub(super) const SUITE: Suite = Suite {
             run: left::forwarding_stays,
         },
         Case {
+            id: "lifecycle/the-hosts-resolver-is-left-as-it-is",
+            level: Should,
+            claim: "The host's /etc/resolv.conf and /etc/hosts are the same while the network is up, and after `down`.",
+            source: "resolv.conf(5); hosts(5)",
+            failing: "The host's own programs ask the network's name server, and none once it is gone.",
+            on: &["gateway-one-subnet", "resolver"],
+            start: Prepared,
+            run: left::resolver_kept,
+        },
+        Case {
             id: "lifecycle/a-down-forgets-its-flows",
             level: Should,
             claim: "After `down` the host remembers no flow to a published port.",

@@ -44,6 +44,27 @@ pub(super) fn no_sysctl(stage: &mut Stage) -> Result<()> {
     nothing(stage, &[Kind::Sysctl])
 }
 
+pub(super) fn resolver_kept(stage: &mut Stage) -> Result<()> {
+    const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+    // A file that is not there is as good as an empty one.
+    let read = |stage: &Stage, path| Ok(stage.site().world()?.read(path).unwrap_or_default());
+    let before = FILES.iter().map(|path| read(stage, path)).collect::<Result<Vec<String>>>()?;
+    let same = |stage: &Stage, when: &str| {
+        for (path, before) in FILES.iter().zip(&before) {
+            let now = read(stage, path)?;
+            if now != *before {
+                let text = format!("{when} the host's {path} is not as before `up`:\nbefore:\n{before}\nnow:\n{now}");
+                return Err(Error::ReadBack(text));
+            }
+        }
+        Ok(())
+    };
+    stage.up()?;
+    same(stage, "while the network is up")?;
+    stage.down()?;
+    same(stage, "after `down`")
+}
+
 pub(super) fn nodes_empty(stage: &mut Stage) -> Result<()> {
     stage.up()?;
     let nodes = stage.nodes().to_vec();
