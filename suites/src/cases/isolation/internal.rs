@@ -106,8 +106,9 @@ pub(super) fn no_way_to_other_bridges(stage: &mut Stage) -> Result<()> {
         let there = neighbour.target(version);
         expect!(stage.host().ping(&there), Reply { .. });
         for node in stage.nodes() {
-            node.add_route(&default_via(bridge_address(stage, version)))?;
             expect!(stage.host().ping(version.of(node)), Reply { .. });
+            drop_defaults(node, version)?;
+            node.add_route(&default_via(bridge_address(stage, version)))?;
             let (wire, others) = (node.tap(node.device())?, neighbour.node.tap("eth0")?);
             neighbour.knock_both_ways(stage, version, node)?;
             expect!(node.ping(&there), NoReply | Unreachable { .. });

@@ -39,6 +39,7 @@ fn into_and_out_of(stage: &Stage, node: &Node) -> Result<Vec<(Node, Target)>> {
         let version = Version::from(gateway);
         let sysctl = if version == Version::V4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
         stage.host().set_sysctl(sysctl, "1")?;
+        drop_defaults(node, version)?;
         node.add_route(&default_via(gateway))?;
         stage.outside().add_route(&way_in(stage, node, version))?;
         ways.push((node.clone(), stage.external(version)));
