@@ -1686,6 +1686,15 @@ mod lifecycle {
         claim("lifecycle/forwarding-that-was-on-stays-on", topology);
     }
 
+    /// The host's /etc/resolv.conf and /etc/hosts are the same while the network is up, and after `down`.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::resolver("resolver")]
+    #[test_log::test]
+    fn the_hosts_resolver_is_left_as_it_is(#[case] topology: &str) {
+        claim("lifecycle/the-hosts-resolver-is-left-as-it-is", topology);
+    }
+
     /// After `down` the host remembers no flow to a published port.
     #[rstest]
     #[case::publish("publish")]
