@@ -151,7 +151,7 @@ mod tests {
 
     /// The commands that a document shows, in blocks and between backticks, but for those with words to put something in.
     fn commands(text: &'static str) -> Vec<Vec<&'static str>> {
-        let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- run: "));
+        let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- run: ").trim_start_matches("$ "));
         let inline = text.split('`').skip(1).step_by(2).filter(|code| !code.contains('\n'));
         let words =
             |line: &'static str| line.split(['#', '&', '>', ';']).next().unwrap_or(line).split_whitespace().collect();
