@@ -142,6 +142,7 @@ fn one_cause_is_told_once() {
     let failed = |id: &str, cause: Option<&str>| {
         let mut failed = outcome(id, Fail);
         failed.cause = cause.map(Into::into);
+        failed.evidence = Some(format!("expectation failed at {id}"));
         failed
     };
     let text = anstream::adapter::strip_str(&text(&report(vec![
@@ -155,6 +156,23 @@ fn one_cause_is_told_once() {
     assert_eq!(text.matches("expectation failed").count(), 4, "{text}");
     let others = "\n  the same cause, 1 more (`--report DIR` keeps their evidence):\n    FAIL pair/peers-know-each-others-mac on pair (MUST)\n\n";
     assert!(text.contains(others), "{text}");
+}
+
+/// Errors are one story where all of their words are the same: the first line, alone, is the same of many.
+#[test]
+fn only_equal_errors_are_told_once() {
+    let left = |id: &str, what: &str| {
+        let mut failed = outcome(id, Fail);
+        failed.evidence = Some(format!("read back from the kernel: the host is not as before:\n+ {what}"));
+        failed
+    };
+    let text = text(&report(vec![
+        left(ID, "link br0"),
+        left("pair/own-address-needs-lo", "rule masquerade"),
+        left("pair/both-sides-need-the-route", "link br0"),
+    ]));
+    assert_eq!((text.matches("+ link br0").count(), text.matches("+ rule masquerade").count()), (1, 1), "{text}");
+    assert_eq!(text.matches("the same cause, 1 more").count(), 1, "{text}");
 }
 
 /// A driver that floods its standard error does not flood the reader.

@@ -61,7 +61,11 @@ pub fn text(report: &Report) -> String {
 fn by_cause(graded: &Graded) -> Vec<(&Outcome, Vec<&Outcome>)> {
     let mut causes: Vec<(&Outcome, Vec<&Outcome>)> = Vec::new();
     for outcome in graded.cases.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Error)) {
-        let is_same = |first: &Outcome| outcome.cause.is_some() && outcome.cause == first.cause;
+        // An error has no cause but itself: of a topology whose `up` failed, each case has the very same.
+        let is_same = |first: &Outcome| {
+            let same_cause = outcome.cause.is_some() && outcome.cause == first.cause;
+            outcome.verdict == first.verdict && (same_cause || outcome.evidence == first.evidence)
+        };
         match causes.iter_mut().find(|(first, _)| is_same(first)) {
             Some((_, others)) => others.push(outcome),
             None => causes.push((outcome, Vec::new())),

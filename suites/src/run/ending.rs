@@ -26,9 +26,7 @@ impl Ending {
         match error {
             Error::Unsupported(why) => Self::not(Verdict::Unsupported, why),
             Error::Implementation { .. } | Error::ReadBack(_) | Error::NoBroadcast { .. } => {
-                let evidence = error.to_string();
-                let reason = evidence.lines().next().unwrap_or_default().to_owned();
-                Self::Not { verdict: Verdict::Fail, cause: Some(reason.clone()), reason, evidence }
+                Self::not(Verdict::Fail, error.to_string())
             }
             _ => Self::not(Verdict::Error, error.to_string()),
         }

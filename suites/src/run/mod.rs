@@ -76,7 +76,7 @@ pub struct Outcome {
     /// One line that says why, where it did not pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The hop where a packet went missing and why, or how the implementation failed; where that is known.
+    /// The hop where a packet went missing, and why; where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// All that is known of it, where it did not pass.
