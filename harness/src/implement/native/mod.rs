@@ -149,12 +149,12 @@ impl Native {
 
     fn add_here(&self, site: &Site, request: &Request) -> Result<Reply> {
         let part = &request.topology;
-        let mut whole = self.standing(site)?;
+        let mut whole = self.known(site, |known| known.clone())?;
         whole.nodes.extend(part.nodes.iter().cloned());
         whole.nat.publish.extend(part.nat.publish.iter().cloned());
         wiring::add(site, part, &whole)?;
         // Known from here on: what could not be wired does not stand.
-        self.change(site, |known| known.clone_from(&whole))?;
+        self.known(site, |known| known.clone_from(&whole))?;
         self.connect(site, part, &whole).inspect_err(|_| {
             // The first error is the one to tell; what could not be taken back shows in what is left.
             let _ = self.remove_here(site, request);
@@ -172,13 +172,14 @@ impl Native {
     fn remove_here(&self, site: &Site, request: &Request) -> Result<()> {
         let part = &request.topology;
         let is_going = |name: &str| part.nodes.iter().any(|node| node.name == name);
-        self.change(site, |whole| {
+        let whole = self.known(site, |whole| {
             whole.nodes.retain(|node| !is_going(&node.name));
             whole.nat.publish.retain(|publish| !is_going(&publish.node) && !part.nat.publish.contains(publish));
+            whole.clone()
         })?;
         wiring::remove(site, part)?;
         if self.does(Step::TakeRulesAway) {
-            self.secure(site, &self.standing(site)?)?;
+            self.secure(site, &whole)?;
         }
         self.forget(site, part)
     }
@@ -233,21 +234,13 @@ impl Native {
         change(&mut stands.entry(key).or_default().settings)
     }
 
-    /// What stands.
-    fn standing(&self, site: &Site) -> Result<Topology> {
-        let mut standing = Topology::default();
-        self.change(site, |known| standing.clone_from(known))?;
-        Ok(standing)
-    }
-
-    /// Changes what is known to stand.
-    fn change(&self, site: &Site, change: impl FnOnce(&mut Topology)) -> Result<()> {
+    /// Looks at what is known to stand, or changes it.
+    fn known<T>(&self, site: &Site, code: impl FnOnce(&mut Topology) -> T) -> Result<T> {
         let key = key(site)?;
         let mut stands = self.stands();
         let known =
             stands.get_mut(&key).ok_or_else(|| Error::Usage("nothing stands here that could be changed".into()))?;
-        change(&mut known.topology);
-        Ok(())
+        Ok(code(&mut known.topology))
     }
 
     fn stands(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, u64), Stands>> {
