@@ -24,7 +24,6 @@ pub(crate) fn lift(family: Family, exprs: &[Expr], sets: &[KernelSet]) -> Vec<St
 #[derive(Clone, Debug)]
 enum Held {
     Loaded(Key),
-    Masked(Key, Vec<u8>),
     /// `& mask ^ xor`.
     Changed(Key, Vec<u8>, Vec<u8>),
     Constant(Vec<u8>),
@@ -92,7 +91,6 @@ impl Lifting<'_> {
 
     fn bitwise(&mut self, from: u32, to: u32, mask: &[u8], xor: &[u8]) {
         let held = match self.held(from) {
-            Some(Held::Loaded(key)) if xor.iter().all(|byte| *byte == 0) => Held::Masked(key.clone(), mask.to_vec()),
             Some(Held::Loaded(key)) => Held::Changed(key.clone(), mask.to_vec(), xor.to_vec()),
             Some(Held::Nameless(name)) => Held::Nameless(name.clone()),
             _ => Held::Nameless("bitwise".into()),
@@ -103,7 +101,9 @@ impl Lifting<'_> {
     fn compare(&mut self, register: u32, op: Op, data: &[u8]) -> Option<Statement> {
         let (key, right) = match self.held(register)? {
             Held::Loaded(key) => (key.clone(), Right::Item(self.value(key, data))),
-            Held::Masked(key, mask) => (key.clone(), masked(key, mask, op, data)),
+            Held::Changed(key, mask, xor) if xor.iter().all(|byte| *byte == 0) => {
+                (key.clone(), masked(key, mask, op, data))
+            }
             Held::Changed(key, ..) => return Some(Statement::Unknown(format!("expr {} bitwise cmp", key.name))),
             Held::Nameless(name) => return Some(Statement::Unknown(format!("expr {name} cmp"))),
             Held::Constant(_) => return None,
@@ -190,7 +190,6 @@ impl Lifting<'_> {
         let value = match self.held(from)? {
             Held::Constant(data) => Value::Constant(data.clone()),
             Held::Loaded(other) => Value::Of(other.clone()),
-            Held::Masked(of, mask) => Value::Changed { of: of.clone(), mask: mask.clone(), xor: vec![0; mask.len()] },
             Held::Changed(of, mask, xor) => Value::Changed { of: of.clone(), mask: mask.clone(), xor: xor.clone() },
             Held::Nameless(_) => return None,
         };

@@ -279,12 +279,11 @@ impl<'a> Parser<'a> {
 
     /// What is done to the bits of what a mark is set to.
     fn change(&mut self, of: Key) -> Parse<Value> {
-        let all = vec![0xff; of.kind.len];
         if self.eat("|") {
             let xor = self.bits(&of)?;
             Ok(Value::Changed { mask: xor.iter().map(|byte| !byte).collect(), of, xor })
         } else if self.eat("^") {
-            Ok(Value::Changed { mask: all, xor: self.bits(&of)?, of })
+            Ok(Value::Changed { mask: vec![0xff; of.kind.len], xor: self.bits(&of)?, of })
         } else if self.eat("&") {
             let mask = self.bits(&of)?;
             let xor = if self.eat("^") { self.bits(&of)? } else { vec![0; mask.len()] };
