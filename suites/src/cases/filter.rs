@@ -10,6 +10,8 @@ use super::prelude::*;
 
 mod others;
 
+pub(super) use self::others::foreign_bridge;
+
 const NETWORKS: &[&str] = &["gateway-one-subnet", "gateway-v6"];
 
 pub(super) const SUITE: Suite = Suite {
@@ -158,7 +160,7 @@ fn peers_under_drop(stage: &mut Stage) -> Result<()> {
 
 /// On a bridge that the network knows nothing of, the foreign chain drops.
 fn foreign_is_in_force(stage: &mut Stage) -> Result<()> {
-    let (one, other) = others::foreign_bridge(stage)?;
+    let (one, other) = foreign_bridge(stage)?;
     expect!(one.ping(&other), NoReply);
     Ok(())
 }

@@ -5,7 +5,7 @@ use netproof::{Inventory, inventory::Kind};
 use super::*;
 
 /// A bridge of somebody else's with two nodes of its own.
-pub(super) fn foreign_bridge(stage: &mut Stage) -> Result<(Node, Target)> {
+pub(in crate::cases) fn foreign_bridge(stage: &mut Stage) -> Result<(Node, Target)> {
     let (one, other) = (stage.add_namespace("foreign1")?, stage.add_namespace("foreign2")?);
     let host = stage.host();
     host.apply(link::Bridge::new("np-foreign").request())?;

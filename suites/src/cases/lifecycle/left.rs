@@ -3,6 +3,7 @@
 use netproof::Error;
 
 use super::*;
+use crate::cases::filter::foreign_bridge;
 
 /// What is left in the host of these kinds, after up and down.
 ///
@@ -87,9 +88,10 @@ pub(super) fn after_changes(stage: &mut Stage) -> Result<()> {
 }
 
 pub(super) fn others_alone(stage: &mut Stage) -> Result<()> {
-    let (one, other) = others_bridge(stage)?;
+    let (one, other) = foreign_bridge(stage)?;
+    expect!(one.ping(&other), Reply { ttl: 64, .. });
     let host = stage.host().clone();
-    let bridge = host.index("np-other")?;
+    let bridge = host.index("np-foreign")?;
     host.apply_all([
         addr::add(bridge, net("198.51.100.254/24")),
         netproof::neigh::set_permanent(bridge, [198, 51, 100, 77].into(), netproof::Mac([2, 0, 0, 0, 0, 7])),
@@ -126,23 +128,6 @@ pub(super) fn others_alone(stage: &mut Stage) -> Result<()> {
     expect!(one.ping(&other), Reply { ttl: 64, .. });
     expect!(one.ping(host.at([198, 51, 100, 254].into())), Reply { ttl: 64, .. });
     Ok(())
-}
-
-/// Somebody else's bridge, with two nodes that talk.
-fn others_bridge(stage: &mut Stage) -> Result<(Node, Target)> {
-    let (one, other) = (stage.add_namespace("others1")?, stage.add_namespace("others2")?);
-    let host = stage.host();
-    host.apply(link::Bridge::new("np-other").request())?;
-    for (number, node) in [(1, &one), (2, &other)] {
-        let port = format!("np-o{number}");
-        host.apply(link::Veth::new(&port, "eth0").master(host.index("np-other")?).peer_in(node).request())?;
-        let address = net(&format!("198.51.100.{number}/24"));
-        node.apply_all([link::set_up("lo"), link::set_up("eth0"), addr::add(node.index("eth0")?, address)])?;
-        host.settle(&[&port])?;
-    }
-    let target = other.at([198, 51, 100, 2].into());
-    expect!(one.ping(&target), Reply { ttl: 64, .. });
-    Ok((one, target))
 }
 
 pub(super) fn forwarding_stays(stage: &mut Stage) -> Result<()> {
