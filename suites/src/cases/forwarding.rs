@@ -102,9 +102,7 @@ const PORT: u16 = 7000;
 
 fn no_way_out(stage: &mut Stage) -> Result<()> {
     for version in stage.versions() {
-        let gateway =
-            stage.topology().bridges[0].addresses.iter().map(IpNet::addr).find(|address| version.has(*address));
-        let gateway = gateway.expect("the bridge has an address of each of the nodes' versions");
+        let gateway = bridge_address(stage, version);
         for node in stage.nodes() {
             stage.cold()?;
             expect!(node.ping(stage.host().at(gateway)), Reply { ttl: 64, .. });

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netproof::{
-    Filter, Injector, Lab, Node, Result, expect, filter,
+    Filter, Injector, Lab, Mac, Node, Result, expect, filter,
     forge::{self, Way},
     probe::tap::Tap,
 };
@@ -13,8 +13,18 @@ use super::prelude::mac_of;
 /// The way from a node to an address beyond its first interface's bridge, by the host.
 pub(super) fn by_the_host(lab: &Lab, from: &Node, source: IpAddr, destination: IpAddr) -> Result<Way> {
     let bridge = from.interfaces().first().and_then(|first| first.bridge.as_deref());
-    let destination_mac = mac_of(lab.host(), bridge.expect("it is on a bridge"))?;
-    Ok(Way { source_mac: from.mac(), destination_mac, source, destination })
+    to_the_host(lab.host(), bridge.expect("it is on a bridge"), from.mac(), source, destination)
+}
+
+/// The way to an address by the host's device on the same wire.
+pub(super) fn to_the_host(
+    host: &Node,
+    device: &str,
+    source_mac: Mac,
+    source: IpAddr,
+    destination: IpAddr,
+) -> Result<Way> {
+    Ok(Way { source_mac, destination_mac: mac_of(host, device)?, source, destination })
 }
 
 /// Sends a TCP segment and a datagram to this port.

@@ -62,7 +62,7 @@ mod prelude {
     };
 
     pub(super) use super::{
-        knock::{by_the_host, is_heard, knock, knocks},
+        knock::{by_the_host, is_heard, knock, knocks, to_the_host},
         unguarded::unguarded,
     };
 
@@ -107,6 +107,13 @@ mod prelude {
         let uplink = lab.topology().host.uplink.as_ref().expect("the topology has an uplink");
         let address = uplink.addresses.iter().map(IpNet::addr).find(|address| version.has(*address));
         lab.host().at(address.expect("the uplink has an address of the nodes' version"))
+    }
+
+    /// The first bridge's address of this IP version.
+    pub(super) fn bridge_address(lab: &netproof::Lab, version: Version) -> std::net::IpAddr {
+        let mut addresses = lab.topology().bridges[0].addresses.iter().map(IpNet::addr);
+        let found = addresses.find(|address| version.has(*address));
+        found.expect("the bridge has an address of each of the nodes' versions")
     }
 
     /// The way into a node's subnet from outside: by the host's address on the uplink.

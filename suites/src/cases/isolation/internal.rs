@@ -1,6 +1,6 @@
 //! Internal networks, tried from outside and from another's bridge.
 
-use netproof::{Lab, forge::Way};
+use netproof::Lab;
 
 use super::*;
 
@@ -40,12 +40,7 @@ pub(super) fn not_reached(stage: &mut Stage) -> Result<()> {
 fn knock_from_outside(lab: &Lab, version: Version, target: &Target) -> Result<()> {
     let outside = lab.outside();
     let injector = outside.injector("eth0")?;
-    let way = Way {
-        source_mac: injector.mac(),
-        destination_mac: mac_of(lab.host(), "eth0")?,
-        source: version.of(outside).address,
-        destination: target.address,
-    };
+    let way = to_the_host(lab.host(), "eth0", injector.mac(), version.of(outside).address, target.address)?;
     knock(&injector, way, PORT)
 }
 
@@ -87,12 +82,7 @@ impl Neighbour {
         let out = by_the_host(lab, node, target.address, own.address)?;
         knock(&node.injector(node.device())?, out, PORT)?;
         let injector = self.node.injector("eth0")?;
-        let way = Way {
-            source_mac: injector.mac(),
-            destination_mac: mac_of(lab.host(), self.bridge)?,
-            source: own.address,
-            destination: target.address,
-        };
+        let way = to_the_host(lab.host(), self.bridge, injector.mac(), own.address, target.address)?;
         knock(&injector, way, PORT)
     }
 }
@@ -135,9 +125,4 @@ pub(super) fn no_way_to_other_bridges(stage: &mut Stage) -> Result<()> {
         }
         Ok(())
     })
-}
-
-fn bridge_address(stage: &Stage, version: Version) -> std::net::IpAddr {
-    let mut addresses = stage.topology().bridges[0].addresses.iter().map(IpNet::addr);
-    addresses.find(|address| version.has(*address)).expect("the bridge has an address of each of the nodes' versions")
 }

@@ -41,17 +41,11 @@ impl<'a> Attack<'a> {
         Ok(Self { attacker, peer, host, bridge, ears })
     }
 
-    /// The bridge's address.
-    fn gateway(&self, lab: &Lab, version: Version) -> IpAddr {
-        let mut addresses = lab.topology().bridges[0].addresses.iter().map(IpNet::addr);
-        addresses.find(|address| version.has(*address)).expect("the bridge has an address of each version")
-    }
-
     /// The attacker's honest ways to its peer, to the host, and to the outside.
     fn ways(&self, lab: &Lab, version: Version) -> Result<[Way; 3]> {
         let source = version.of(self.attacker).address;
         let by_host = |to| by_the_host(lab, self.attacker, source, to);
-        let to_gateway = by_host(self.gateway(lab, version))?;
+        let to_gateway = by_host(bridge_address(lab, version))?;
         let to_peer =
             Way { destination_mac: self.peer.mac(), destination: version.of(self.peer).address, ..to_gateway };
         Ok([to_peer, to_gateway, by_host(version.of(lab.outside()).address)?])
@@ -174,7 +168,7 @@ fn claims(lab: &Lab, attack: &Attack<'_>) -> Result<Vec<(&'static str, Vec<u8>)>
     let (mac, peer_mac, bridge_mac) = (attack.attacker.mac(), attack.peer.mac(), mac_of(attack.host, attack.bridge)?);
     let of = |version: Version| {
         let own = version.of(attack.attacker).address;
-        (own, version.of(attack.peer).address, attack.gateway(lab, version))
+        (own, version.of(attack.peer).address, bridge_address(lab, version))
     };
     let (
         (IpAddr::V4(own), IpAddr::V4(peer), IpAddr::V4(gateway)),
@@ -237,7 +231,7 @@ pub(super) fn own_frames_pass(stage: &mut Stage) -> Result<()> {
         let from = attack.attacker;
         for version in stage.versions() {
             stage.cold()?;
-            let gateway = stage.host().at(attack.gateway(stage, version));
+            let gateway = stage.host().at(bridge_address(stage, version));
             for (place, target) in [
                 (attack.peer, version.of(attack.peer)),
                 (stage.host(), gateway),

@@ -102,7 +102,15 @@ pub(super) fn newcomer(stage: &Stage, name: &str) -> topology::Node {
     numbered(stage, name, 9)
 }
 
-/// The same, with another number in its addresses and device names.
+/// Adds such a node, with a published port where the topology has any.
+pub(super) fn add_publishing(stage: &mut Stage) -> Result<()> {
+    let node = newcomer(stage, "newcomer");
+    let publishes = !stage.asked().nat.publish.is_empty();
+    let ports = publishes.then(|| publish("newcomer", Transport::Tcp)).into_iter().collect();
+    stage.add(node, ports)
+}
+
+/// A node like the topology's last, with this number in its addresses and device names.
 pub(super) fn numbered(stage: &Stage, name: &str, number: u8) -> topology::Node {
     let mut node = stage.asked().nodes.last().cloned().expect("it has nodes");
     node.name = name.into();

@@ -37,8 +37,7 @@ fn into_and_out_of(stage: &Stage, node: &Node) -> Result<Vec<(Node, Target)>> {
     let addresses = stage.topology().bridge(stage.bridge_of(node)).map(|bridge| bridge.addresses.clone());
     for gateway in addresses.unwrap_or_default().iter().map(IpNet::addr) {
         let version = Version::from(gateway);
-        let sysctl = if version == Version::V4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
-        stage.host().set_sysctl(sysctl, "1")?;
+        stage.host().set_sysctl(forwarding(version), "1")?;
         drop_defaults(node, version)?;
         node.add_route(&default_via(gateway))?;
         stage.outside().add_route(&way_in(stage, node, version))?;
@@ -118,22 +117,9 @@ fn guarded(stage: &mut Stage, name: &str) -> Result<()> {
     if bridge.is_some_and(|bridge| bridge.anti_spoof) {
         return speaks_as_itself(stage, &node);
     }
-    no_direct_way_to(stage, &node)?;
+    exposure::no_direct_way_to(stage, &node)?;
     exposure::loopback_closed(stage)?;
     isolation::advertisements_ignored(stage)
-}
-
-fn no_direct_way_to(stage: &Stage, node: &Node) -> Result<()> {
-    for version in stage.versions() {
-        let to = (version.of(node), 7000);
-        let _server = node.serve_http(to.clone())?;
-        expect!(stage.host().http(to.clone()).get(), Status { code: 200, .. });
-        let way_in = way_in(stage, node, version);
-        stage.outside().add_route(&way_in)?;
-        expect!(stage.outside().tcp_to(to), TimedOut | Refused | Unreachable { .. });
-        stage.outside().delete_route(&way_in)?;
-    }
-    Ok(())
 }
 
 /// A node's own frames reach a peer, and those that it sends in another's name do not.
@@ -172,10 +158,7 @@ fn up_under_drop(stage: &mut Stage) -> Result<()> {
 pub(super) fn added_under_drop(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     up_under_drop(stage)?;
-    let node = newcomer(stage, "newcomer");
-    let rules =
-        if stage.asked().nat.publish.is_empty() { Vec::new() } else { vec![publish("newcomer", Transport::Tcp)] };
-    stage.add(node, rules)?;
+    add_publishing(stage)?;
     with_brnf(stage, |stage| works(stage))
 }
 

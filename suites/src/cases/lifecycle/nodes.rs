@@ -62,11 +62,8 @@ pub(super) fn leaves_nothing(stage: &mut Stage) -> Result<()> {
     stage.needs("add")?;
     stage.needs("remove")?;
     let before = Inventory::of(stage.host())?;
-    let node = newcomer(stage, "newcomer");
     // What is published for it goes with it.
-    let ports =
-        if stage.asked().nat.publish.is_empty() { Vec::new() } else { vec![publish("newcomer", Transport::Tcp)] };
-    stage.add(node, ports)?;
+    add_publishing(stage)?;
     expect!(stage.host().ping(stage.node("newcomer")), Reply { .. });
     let port = stage.node("newcomer").port().to_owned();
     stage.remove("newcomer")?;

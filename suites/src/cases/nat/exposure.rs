@@ -1,10 +1,6 @@
 //! What must not be reached, tried as an attacker would; and that the attack works where nothing guards against it.
 
-use netproof::{
-    Injector,
-    forge::{self, Way},
-    probe::tap::Tap,
-};
+use netproof::{Injector, forge, probe::tap::Tap};
 
 use super::*;
 
@@ -39,12 +35,8 @@ impl Forger {
     fn knock(&self, port: u16) -> Result<()> {
         // The host knows the forger's MAC address, so that an answer would find its way.
         expect!(self.host.ping(&self.who), Reply { .. });
-        let way = Way {
-            source_mac: self.injector.mac(),
-            destination_mac: mac_of(&self.host, &self.device)?,
-            source: self.who.address(),
-            destination: loopback(Version::V4).address,
-        };
+        let local = loopback(Version::V4).address;
+        let way = to_the_host(&self.host, &self.device, self.injector.mac(), self.who.address(), local)?;
         self.injector.send(&forge::tcp_syn(way, 40_000, port))?;
         expect!(self.tap.frames(filter::tcp_to_port(port)), 1..);
         // What was sent after it has been answered: an answer to it is under way, or none comes.
@@ -137,20 +129,7 @@ pub(super) fn loopback_only(stage: &mut Stage) -> Result<()> {
 }
 
 pub(super) fn no_direct_way(stage: &mut Stage) -> Result<()> {
-    for version in stage.versions() {
-        for node in stage.nodes() {
-            let target = version.of(node);
-            let (_tcp, _udp) = (node.serve_http((target.clone(), 7000))?, node.serve_udp((target.clone(), 7001))?);
-            expect!(stage.host().http((target.clone(), 7000)).get(), Status { code: 200, .. });
-            expect!(stage.host().udp_to((target.clone(), 7001)), Answer { .. });
-            let way_in = way_in(stage, node, version);
-            stage.outside().add_route(&way_in)?;
-            stage.cold()?;
-            expect!(stage.outside().tcp_to((target.clone(), 7000)), TimedOut | Refused | Unreachable { .. });
-            expect!(stage.outside().udp_to((target.clone(), 7001)), Silence | Refused | Unreachable { .. });
-            stage.outside().delete_route(&way_in)?;
-        }
-    }
+    stage.nodes().iter().try_for_each(|node| no_direct_way_to(stage, node))?;
     unguarded("gateway-v6", |lab| {
         let node = lab.node("netns1");
         for version in [Version::V4, Version::V6] {
@@ -162,6 +141,23 @@ pub(super) fn no_direct_way(stage: &mut Stage) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// That the outside, which routes a node's subnet to the host, does not reach what the node serves.
+pub(in crate::cases) fn no_direct_way_to(stage: &Stage, node: &Node) -> Result<()> {
+    for version in stage.versions() {
+        let target = version.of(node);
+        let (_tcp, _udp) = (node.serve_http((target.clone(), 7000))?, node.serve_udp((target.clone(), 7001))?);
+        expect!(stage.host().http((target.clone(), 7000)).get(), Status { code: 200, .. });
+        expect!(stage.host().udp_to((target.clone(), 7001)), Answer { .. });
+        let way_in = way_in(stage, node, version);
+        stage.outside().add_route(&way_in)?;
+        stage.cold()?;
+        expect!(stage.outside().tcp_to((target.clone(), 7000)), TimedOut | Refused | Unreachable { .. });
+        expect!(stage.outside().udp_to((target, 7001)), Silence | Refused | Unreachable { .. });
+        stage.outside().delete_route(&way_in)?;
+    }
+    Ok(())
 }
 
 pub(super) fn next_port_closed(stage: &mut Stage) -> Result<()> {
