@@ -22,9 +22,7 @@ pub(super) fn up_again(stage: &mut Stage) -> Result<()> {
 
 pub(super) fn up_twice(stage: &mut Stage) -> Result<()> {
     let before = Inventory::of(stage.host())?;
-    let request = netproof::protocol::Request::new(stage.asked());
-    let again = stage.implementation().up(stage.site(), &request);
-    if let Err(error @ Error::Unsupported(_)) = again {
+    if let Err(error @ Error::Unsupported(_)) = again(stage) {
         return Err(stage.blame("up", "`up` of what stands was answered as not supported", error.to_string()));
     }
     same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after the second `up`")?;
@@ -34,14 +32,14 @@ pub(super) fn up_twice(stage: &mut Stage) -> Result<()> {
 pub(super) fn down_after_up_twice(stage: &mut Stage) -> Result<()> {
     let before = Inventory::of(stage.host())?;
     stage.up()?;
-    again(stage);
+    let _ = again(stage);
     stage.down()?;
     same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `up`, `up` and `down`")
 }
 
 /// A second `up`, which may succeed or refuse: `up_twice` is about its answer.
-fn again(stage: &Stage) {
-    let _ = stage.implementation().up(stage.site(), &netproof::protocol::Request::new(stage.asked()));
+fn again(stage: &Stage) -> Result<netproof::protocol::Reply> {
+    stage.implementation().up(stage.site(), &netproof::protocol::Request::new(stage.asked()))
 }
 
 /// The name of the last node's port, which somebody else's link has.
@@ -88,7 +86,7 @@ pub(super) fn sysctls_after_all(stage: &mut Stage) -> Result<()> {
         same(&before.changes(&Inventory::of(stage.host())?), &[Kind::Sysctl], when)
     };
     stage.up()?;
-    again(stage);
+    let _ = again(stage);
     down(stage, "after `up`, `up` and `down`")?;
     if stage.knows("add") {
         stage.up()?;
