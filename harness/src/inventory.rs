@@ -11,10 +11,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::CStr,
     fmt, fs, io,
-    path::Path,
+    os::fd::OwnedFd,
 };
 
+use rustix::{
+    fs::{Dir, FileType, Mode, OFlags, openat},
+    io::read,
+};
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 use crate::{
@@ -248,27 +253,36 @@ fn legacy_tables(namespace: &Namespace) -> Result<Vec<String>> {
 fn sysctls(namespace: &Namespace) -> Result<BTreeMap<String, String>> {
     let read = namespace.run(|| {
         let mut found = BTreeMap::new();
-        walk(Path::new("/proc/sys/net"), "", &mut found).map(|()| found)
+        walk(&fs::File::open("/proc/sys/net")?.into(), "", &mut found).map(|()| found)
     })?;
     read.map_err(|error| Error::kernel("reading sysctls", namespace.name(), error))
 }
 
-fn walk(folder: &Path, below: &str, found: &mut BTreeMap<String, String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+/// Each is opened by its name in its folder: every step of a path costs as much as there are namespaces.
+fn walk(folder: &OwnedFd, below: &str, found: &mut BTreeMap<String, String>) -> io::Result<()> {
+    // The kernel hands out all of a sysctl's value at once.
+    let mut value = [0; 4096];
+    let open = |name: &CStr| openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    for entry in Dir::read_from(folder)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        if entry.file_type()?.is_dir() {
-            match walk(&entry.path(), &path, found) {
+        let name = entry.file_name().to_string_lossy();
+        let path = if below.is_empty() { name.into_owned() } else { format!("{below}/{name}") };
+        if entry.file_type() == FileType::Directory {
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match open(entry.file_name()).map_err(io::Error::from).and_then(|folder| walk(&folder, &path, found)) {
                 // Its device has gone meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
         } else if !is_volatile(&path)
             // What cannot be read (write-only, a secret that is not set) cannot be compared.
-            && let Ok(value) = fs::read_to_string(entry.path())
+            && let Ok(file) = open(entry.file_name())
+            && let Ok(length) = read(&file, &mut value)
         {
-            found.insert(path, value.trim_end().replace('\t', " "));
+            let text = String::from_utf8_lossy(&value[..length]);
+            found.insert(path, text.trim_end().replace('\t', " "));
         }
     }
     Ok(())

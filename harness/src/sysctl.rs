@@ -1,6 +1,6 @@
 //! Sysctls of a network namespace: `/proc/sys/net`, as the thread inside sees it.
 
-use std::{fs, io, io::Write};
+use std::{fs, io, os::unix::fs::FileExt};
 
 use nix::{
     fcntl::{OFlag, open, openat},
@@ -52,7 +52,8 @@ pub(crate) type Sysctl = (&'static str, &'static str, &'static str);
 /// Sets those that this kernel has, from a thread that is inside; what it does not have, it cannot get wrong.
 ///
 /// Those of one folder stand together: the kernel keeps the names of all namespaces in one table, so that each step of
-/// a path costs as much as there are namespaces.
+/// a path costs as much as there are namespaces. What is as wanted is not written: some writes try the RTNL lock again
+/// and again, and burn a processor's time for as long as somebody else holds it.
 pub(crate) fn set_here(sysctls: &[Sysctl]) -> Result<(), (String, io::Error)> {
     for folder in sysctls.chunk_by(|one, next| one.0 == next.0) {
         let path = format!("/proc/sys/net/{}", folder[0].0);
@@ -62,15 +63,27 @@ pub(crate) fn set_here(sysctls: &[Sysctl]) -> Result<(), (String, io::Error)> {
         };
         for (_, name, value) in folder {
             let failed = |error: io::Error| (format!("{path}/{name}={value}"), error);
-            match openat(&opened, *name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            match openat(&opened, *name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
                 Err(nix::Error::ENOENT) => {}
-                file => fs::File::from(file.map_err(|error| failed(error.into()))?)
-                    .write_all(value.as_bytes())
-                    .map_err(failed)?,
+                file => ensure(&file.map_err(|error| failed(error.into()))?.into(), value).map_err(failed)?,
             }
         }
     }
     Ok(())
+}
+
+/// Writes a sysctl that reads otherwise. The kernel may separate numbers by other space than they are written with.
+fn ensure(file: &fs::File, value: &str) -> io::Result<()> {
+    let mut is = [0; 64];
+    let length = file.read_at(&mut is, 0)?;
+    if is[..length]
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .eq(value.as_bytes().split(u8::is_ascii_whitespace))
+    {
+        return Ok(());
+    }
+    file.write_all_at(value.as_bytes(), 0)
 }
 
 /// Others than those of a network namespace are the machine's own.

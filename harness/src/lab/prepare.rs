@@ -113,7 +113,6 @@ fn raise_limits() {
 /// Every sysctl that a claim depends on: a fresh namespace takes some from the machine's own, and none is left to that.
 static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
     let single = [
-        ("ipv4", "ip_forward", "0"),
         ("ipv4", "icmp_echo_ignore_all", "0"),
         ("ipv4", "icmp_errors_use_inbound_ifaddr", "0"),
         // No ICMP error is held back: a claim about the second one would depend on the first.
@@ -123,7 +122,6 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         // Reports of groups and questions for routers, which nobody hears, would each take an entry of the neighbour
         // tables, which all namespaces of the machine share: where they are full, the kernel forgets failed neighbours.
         ("ipv4", "igmp_link_local_mcast_reports", "0"),
-        ("ipv6/conf/all", "forwarding", "0"),
         // As the kernel has it: 1 here would take from an interface the right to turn it off.
         ("ipv6/conf/all", "accept_dad", "0"),
         ("ipv6/conf/default", "accept_dad", "1"),
@@ -133,6 +131,7 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         ("bridge", "bridge-nf-call-arptables", "0"),
     ];
     let ipv4 = [
+        ("forwarding", "0"),
         ("rp_filter", "0"),
         ("arp_ignore", "0"),
         ("arp_announce", "0"),
@@ -147,6 +146,7 @@ static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
         ("shared_media", "1"),
     ];
     let ipv6 = [
+        ("forwarding", "0"),
         ("disable_ipv6", "0"),
         ("accept_ra", "1"),
         ("accept_redirects", "1"),
