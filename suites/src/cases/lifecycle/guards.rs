@@ -148,7 +148,8 @@ fn speaks_as_itself(stage: &Stage, node: &Node) -> Result<()> {
 fn up_under_drop(stage: &mut Stage) -> Result<()> {
     foreign_chains(stage, "drop", None)?;
     stage.up()?;
-    if reaches(stage.node("netns1"), stage.external(Version::V4)) {
+    // On a busy machine one echo can be late, and a case that is left out for it would be noticed by nobody.
+    if (0..8).any(|_| reaches(stage.node("netns1"), stage.external(Version::V4))) {
         return Ok(());
     }
     let text = format!("{} does not pass another's FORWARD chain to begin with", stage.description().name);
