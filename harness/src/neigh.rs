@@ -68,6 +68,22 @@ impl Namespace {
         self.apply_all(removals)
     }
 
+    /// How often the kernel had no room for a neighbour since the machine started: all namespaces share one table for each
+    /// IP version, of `gc_thresh3` entries. Equivalent to summing up `table_fulls` of `ip -s ntable show`.
+    pub(crate) fn neighbour_table_fulls(&self) -> Result<u64> {
+        let question = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
+        let stats = |message| match message {
+            RouteNetlinkMessage::NewNeighbourTable(table) => table.attributes,
+            _ => Vec::new(),
+        };
+        let found = self.ask("reading neighbour tables", question, true)?;
+        let fulls = found.into_iter().flat_map(stats).map(|attribute| match attribute {
+            NeighbourTableAttribute::Stats(stats) => stats.table_fulls,
+            _ => 0,
+        });
+        Ok(fulls.sum())
+    }
+
     /// Every neighbour, as the kernel describes it.
     pub(crate) fn neighbour_messages(&self) -> Result<Vec<NeighbourMessage>> {
         self.dump_neighbours(AddressFamily::Unspec)

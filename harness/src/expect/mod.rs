@@ -141,14 +141,21 @@ where
     const ANYWAY: Duration = Duration::from_millis(200);
     let mut watch = probe.watch().map_err(Why::Error)?;
     let mut before = None;
+    let mut tables = None;
     loop {
         // A look that starts after the deadline is the last.
         let last = deadline.passed();
         *looks += 1;
         match (probe.look(deadline), before.take()) {
             (Ok(seen), _) if matches(seen.seen()) => return proven(probe, seen),
+            (Ok(seen), _) if last && tables.is_some_and(|before| fulls(probe) > before) => {
+                return Err(Why::Unproven(seen, FULL.into()));
+            }
             (Ok(seen), _) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
-            (Ok(seen), _) => before = Some(seen),
+            (Ok(seen), _) => {
+                tables.get_or_insert_with(|| fulls(probe));
+                before = Some(seen);
+            }
             // The deadline cut this look short: what the one before saw is what is known.
             (Err(Error::Timeout { .. } | Error::NoBroadcast { .. }), Some(seen)) if deadline.passed() => {
                 return Err(Why::Seen(seen));
@@ -159,6 +166,16 @@ where
         watch.wait(deadline.at_most(ANYWAY)).map_err(Why::Error)?;
     }
 }
+
+/// How often the machine's tables of neighbours were full. One that cannot be asked is not.
+fn fulls(probe: &impl Probe) -> u64 {
+    let asked = probe.concerned();
+    asked.first().and_then(|namespace| namespace.neighbour_table_fulls().ok()).unwrap_or_default()
+}
+
+/// A packet is lost then, wherever on its way a neighbour was to be found, and nobody is told.
+const FULL: &str = "meanwhile the machine had no room for a neighbour, in a table that all of its namespaces share: run \
+                    fewer labs at once, or raise `sysctl -w net.ipv4.neigh.default.gc_thresh3=8192` (and net.ipv6)";
 
 fn proven<P: Probe>(probe: &P, seen: P::Output) -> Result<P::Output, Why<P::Output>> {
     match probe.control(&seen) {

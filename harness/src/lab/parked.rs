@@ -17,8 +17,13 @@ const BOUND: usize = 64;
 
 static PARKED: Mutex<VecDeque<Vec<OwnedFd>>> = Mutex::new(VecDeque::new());
 
-/// Keeps the namespaces' descriptors; their sockets and threads go with the lab.
+/// Keeps the namespaces' descriptors; their sockets and threads go with the lab, and so do their neighbours: those that
+/// answered lately keep their places, some 30 s long, in tables that all namespaces of the machine share.
 pub(super) fn park(namespaces: &[&Namespace]) {
+    for namespace in namespaces {
+        // A lab that is in no state to be asked is given up all the same.
+        let _ = namespace.flush_neighbours();
+    }
     let descriptors = namespaces.iter().filter_map(|namespace| namespace.as_fd().try_clone_to_owned().ok()).collect();
     let mut parked = PARKED.lock().unwrap_or_else(PoisonError::into_inner);
     parked.push_back(descriptors);

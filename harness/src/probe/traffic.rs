@@ -125,7 +125,7 @@ pub(crate) struct Lost {
 
 impl Lost {
     /// Takes it as sent where the device dropped it: one that asks for errors to be queued is told `ENOBUFS` then (carrier
-    /// down, or a veth whose peer has a smaller MTU), where any other program is told nothing.
+    /// down, a veth whose peer has a smaller MTU, or no room for a neighbour), where any other program is told nothing.
     pub fn sent(&mut self, result: io::Result<usize>) -> io::Result<()> {
         match result {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -139,7 +139,9 @@ impl Lost {
     pub fn note(&self) -> Option<String> {
         match (self.without_neighbour, self.dropped) {
             (0, 0) => None,
-            (0, _) => Some("the device dropped it: no carrier, or too long for the other end".into()),
+            (0, _) => {
+                Some("the device dropped it: no carrier, too long for the other end, or no room for a neighbour".into())
+            }
             (times, _) => Some(format!("no neighbour found, {times} times")),
         }
     }
