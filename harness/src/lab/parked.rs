@@ -12,8 +12,8 @@ use std::{
 
 use crate::Namespace;
 
-/// How many finished labs' namespaces are kept: about 1 MB each of kernel memory.
-const BOUND: usize = 64;
+/// How many namespaces are kept: about 0.3 MB each of kernel memory. The kernel looks up a sysctl among those of all.
+const BOUND: usize = 128;
 
 static PARKED: Mutex<VecDeque<Vec<OwnedFd>>> = Mutex::new(VecDeque::new());
 
@@ -27,7 +27,10 @@ pub(super) fn park(namespaces: &[&Namespace]) {
     let descriptors = namespaces.iter().filter_map(|namespace| namespace.as_fd().try_clone_to_owned().ok()).collect();
     let mut parked = PARKED.lock().unwrap_or_else(PoisonError::into_inner);
     parked.push_back(descriptors);
-    let oldest = if parked.len() > BOUND { parked.pop_front() } else { None };
+    let mut oldest = Vec::new();
+    while parked.iter().map(Vec::len).sum::<usize>() > BOUND {
+        oldest.extend(parked.pop_front());
+    }
     drop(parked);
     drop(oldest);
 }
