@@ -76,11 +76,7 @@ pub(crate) fn set_here(sysctls: &[Sysctl]) -> Result<(), (String, io::Error)> {
 fn ensure(file: &fs::File, value: &str) -> io::Result<()> {
     let mut is = [0; 64];
     let length = file.read_at(&mut is, 0)?;
-    if is[..length]
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
-        .eq(value.as_bytes().split(u8::is_ascii_whitespace))
-    {
+    if String::from_utf8_lossy(&is[..length]).split_ascii_whitespace().eq(value.split_ascii_whitespace()) {
         return Ok(());
     }
     file.write_all_at(value.as_bytes(), 0)

@@ -148,12 +148,12 @@ where
         *looks += 1;
         match (probe.look(deadline), before.take()) {
             (Ok(seen), _) if matches(seen.seen()) => return proven(probe, seen),
-            (Ok(seen), _) if last && tables.is_some_and(|before| fulls(probe) > before) => {
+            (Ok(seen), _) if last && tables.is_some() && fulls(probe) > tables => {
                 return Err(Why::Unproven(seen, FULL.into()));
             }
             (Ok(seen), _) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
             (Ok(seen), _) => {
-                tables.get_or_insert_with(|| fulls(probe));
+                tables = tables.or_else(|| fulls(probe));
                 before = Some(seen);
             }
             // The deadline cut this look short: what the one before saw is what is known.
@@ -167,10 +167,9 @@ where
     }
 }
 
-/// How often the machine's tables of neighbours were full. One that cannot be asked is not.
-fn fulls(probe: &impl Probe) -> u64 {
-    let asked = probe.concerned();
-    asked.first().and_then(|namespace| namespace.neighbour_table_fulls().ok()).unwrap_or_default()
+/// How often the machine's tables of neighbours were full, where that can be asked.
+fn fulls(probe: &impl Probe) -> Option<u64> {
+    probe.concerned().first()?.neighbour_table_fulls().ok()
 }
 
 /// A packet is lost then, wherever on its way a neighbour was to be found, and nobody is told.
