@@ -4,8 +4,11 @@ use rstest::rstest;
 
 use super::*;
 use crate::ruleset::{
+    decode, encode,
     expr::{Expr, Load, Op},
-    set::KernelElement,
+    lift::lift,
+    set::{KernelElement, KernelSet, flags},
+    statement,
 };
 
 /// What is written comes back from the kernel as it was written.
@@ -264,8 +267,20 @@ fn sets_with_names_are_listed() {
     let mut batch = namespace.firewall().batch();
     batch.add_table(Family::Ip, "np");
     batch.add_chain(Family::Ip, "np", "chain", "").unwrap();
-    batch.push("adding a set", SUBSYSTEM | 9, CREATE, Family::Ip as u8, encode::set("np", &set));
-    batch.push("adding its elements", SUBSYSTEM | 12, CREATE, Family::Ip as u8, encode::elements("np", &set));
+    batch.push(
+        "adding a set",
+        libc::NFT_MSG_NEWSET,
+        libc::NLM_F_CREATE as u16,
+        Family::Ip as u8,
+        encode::set("np", &set),
+    );
+    batch.push(
+        "adding its elements",
+        libc::NFT_MSG_NEWSETELEM,
+        libc::NLM_F_CREATE as u16,
+        Family::Ip as u8,
+        encode::elements("np", &set),
+    );
     batch.add_rule(Family::Ip, "np", "chain", "ip saddr @blocked drop").unwrap();
     batch.commit().unwrap();
     let listed = namespace.firewall().ruleset().unwrap().to_string();

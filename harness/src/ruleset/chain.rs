@@ -2,7 +2,7 @@
 
 use super::{
     names::{self, Names},
-    parse::tokens,
+    tokens::tokens,
 };
 use crate::firewall::{Family, Hook};
 

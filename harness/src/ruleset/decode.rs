@@ -4,6 +4,7 @@ use super::{
     attribute::Attributes,
     encode::USERDATA_COMMENT,
     expr::{Expr, Load, NatKind, Op, Verdict},
+    nfta,
     set::{KernelElement, KernelSet},
 };
 
@@ -13,7 +14,7 @@ pub(crate) fn exprs(list: &Attributes) -> Vec<Expr> {
         .map(|element| {
             let element = Attributes::of(element);
             let name = element.string(1).unwrap_or_else(|| "?".into());
-            expr(&name, &element.nested(2)).unwrap_or(Expr::Other { name })
+            expr(&name, &element.nested(nfta::element::DATA)).unwrap_or(Expr::Other { name })
         })
         .collect()
 }
@@ -35,26 +36,26 @@ pub(crate) fn comment(userdata: &[u8]) -> Option<String> {
 /// A set, its elements aside.
 pub(crate) fn set(set: &Attributes) -> Option<KernelSet> {
     Some(KernelSet {
-        name: set.string(2)?,
-        flags: set.number(3).unwrap_or_default(),
-        key_type: set.number(4).unwrap_or_default(),
-        key_len: set.number(5)?,
+        name: set.string(nfta::set::NAME)?,
+        flags: set.number(nfta::set::FLAGS).unwrap_or_default(),
+        key_type: set.number(nfta::set::KEY_TYPE).unwrap_or_default(),
+        key_len: set.number(nfta::set::KEY_LEN)?,
         ..KernelSet::default()
     })
 }
 
 /// The elements in a message about them.
 pub(crate) fn elements(message: &Attributes) -> Vec<KernelElement> {
-    let list = message.nested(3);
+    let list = message.nested(nfta::elements::ELEMENTS);
     list.all(1).filter_map(|found| element(&Attributes::of(found))).collect()
 }
 
 fn element(element: &Attributes) -> Option<KernelElement> {
     Some(KernelElement {
-        key: value(element, 1)?,
-        key_end: value(element, 10),
-        is_end: element.number(3).unwrap_or_default() & 1 != 0,
-        verdict: verdict(&element.nested(2)),
+        key: value(element, nfta::element::KEY)?,
+        key_end: value(element, nfta::element::KEY_END),
+        is_end: element.number(nfta::element::FLAGS).unwrap_or_default() & 1 != 0,
+        verdict: verdict(&element.nested(nfta::element::DATA)),
     })
 }
 

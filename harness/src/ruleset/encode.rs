@@ -3,6 +3,7 @@
 use super::{
     attribute::{attribute, nest, number, string},
     expr::{Expr, Load, Verdict},
+    nfta,
     set::{KernelElement, KernelSet, flags},
 };
 
@@ -34,35 +35,39 @@ pub(crate) fn set(table: &str, set: &KernelSet) -> Vec<Vec<u8>> {
     let order: u32 = if set.host_order { 1 } else { 2 };
     let userdata = [&[USERDATA_KEY_ORDER, 4][..], &order.to_ne_bytes()].concat();
     let mut parts = vec![
-        string(1, table),
-        string(2, &set.name),
-        number(3, set.flags),
-        number(4, set.key_type),
-        number(5, set.key_len),
+        string(nfta::set::TABLE, table),
+        string(nfta::set::NAME, &set.name),
+        number(nfta::set::FLAGS, set.flags),
+        number(nfta::set::KEY_TYPE, set.key_type),
+        number(nfta::set::KEY_LEN, set.key_len),
     ];
     if set.flags & flags::MAP != 0 {
         // A verdict has no length of its own; the kernel wants one all the same.
-        parts.extend([number(6, DATA_VERDICT), number(7, 16)]);
+        parts.extend([number(nfta::set::DATA_TYPE, DATA_VERDICT), number(nfta::set::DATA_LEN, 16)]);
     }
-    parts.extend([number(10, set.id), attribute(13, &userdata)]);
+    parts.extend([number(nfta::set::ID, set.id), attribute(nfta::set::USERDATA, &userdata)]);
     parts
 }
 
 /// The attributes of a set's elements.
 pub(crate) fn elements(table: &str, set: &KernelSet) -> Vec<Vec<u8>> {
-    let list = nest(3, set.elements.iter().map(element));
-    vec![string(1, table), string(2, &set.name), list, number(4, set.id)]
+    vec![
+        string(nfta::elements::TABLE, table),
+        string(nfta::elements::SET, &set.name),
+        nest(nfta::elements::ELEMENTS, set.elements.iter().map(element)),
+        number(nfta::elements::SET_ID, set.id),
+    ]
 }
 
 fn element(element: &KernelElement) -> Vec<u8> {
     /// `NFT_SET_ELEM_INTERVAL_END`.
     const INTERVAL_END: u32 = 1;
-    let mut parts = vec![data(1, &element.key)];
+    let mut parts = vec![data(nfta::element::KEY, &element.key)];
     if let Some(verdict) = &element.verdict {
-        parts.push(nest(2, [verdict_data(verdict)]));
+        parts.push(nest(nfta::element::DATA, [verdict_data(verdict)]));
     }
     if element.is_end {
-        parts.push(number(3, INTERVAL_END));
+        parts.push(number(nfta::element::FLAGS, INTERVAL_END));
     }
     nest(1, parts)
 }

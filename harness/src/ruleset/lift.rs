@@ -4,7 +4,8 @@ use std::{collections::HashMap, net::IpAddr};
 
 use super::{
     expr::{Expr, Load, NatKind, Op, REGISTER_1, REGISTER32_00},
-    field::{Form, Key, Needs, meta},
+    field::{Key, Needs, meta},
+    kind::Form,
     lower::{known_in, learn},
     set::{KernelSet, flags, mask_length, width},
     statement::{Bounds, Item, Reject, Right, Set, Statement, Value},

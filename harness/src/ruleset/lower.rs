@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::{
     expr::{Expr, NatKind, Op, REGISTER_1, REGISTER_2, REGISTER_3, REGISTER_4, REGISTER32_00, Verdict, nat_flags},
-    field::{Form, Key, Needs, Network, Order, header, meta},
+    field::{Key, Needs, Network, header, meta},
+    kind::{Form, Order},
     set::{KernelSet, mask, width},
     statement::{Bounds, Item, Reject, Right, Set, Statement, Value},
 };

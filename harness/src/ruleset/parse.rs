@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
     expr::{NatKind, Op, Verdict},
-    field::{Form, Key, Kind, parse_number},
+    field::Key,
+    kind::{Form, Kind, parse_number},
     names,
     statement::{Bounds, Element, Item, NAT_FLAGS, Reject, Right, Set, Statement, Value},
+    tokens::tokens,
 };
 
 /// A rule: what it does, and its comment.
@@ -33,32 +35,6 @@ pub(crate) fn rule(text: &str) -> Result<Parsed, String> {
         return Err("a rule without a statement".into());
     }
     Ok(parsed)
-}
-
-/// The words of a text: names, numbers, addresses; quoted ones without their quotes; each sign by itself.
-pub(crate) fn tokens(text: &str) -> Option<Vec<String>> {
-    let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '"' => {
-                let end = rest[1..].find('"')?;
-                tokens.push(rest[1..=end].to_owned());
-                rest = rest[end + 2..].trim_start();
-                continue;
-            }
-            '!' | '=' | '<' | '>' if rest[1..].starts_with('=') => 2,
-            _ if is_sign(first) => 1,
-            _ => rest.find(|c: char| c.is_whitespace() || c == '"' || is_sign(c)).unwrap_or(rest.len()),
-        };
-        tokens.push(rest[..length].to_owned());
-        rest = rest[length..].trim_start();
-    }
-    Some(tokens)
-}
-
-fn is_sign(c: char) -> bool {
-    matches!(c, '{' | '}' | ',' | ';' | '(' | ')' | '=' | '!' | '<' | '>' | '&' | '|')
 }
 
 struct Parser<'a> {

@@ -2,7 +2,8 @@
 
 use super::{
     expr::Verdict,
-    field::{Form, Key, Order},
+    field::Key,
+    kind::{Form, Order},
     statement::{Element, Item, Set, print_set},
 };
 

@@ -4,7 +4,8 @@ use std::{fmt, net::IpAddr};
 
 use super::{
     expr::{NatKind, Op, Verdict, nat_flags},
-    field::{Form, Key, print_flags},
+    field::Key,
+    kind::{Form, print_flags},
     names::{self, Names},
 };
 

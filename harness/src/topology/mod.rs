@@ -14,13 +14,14 @@ use crate::mac::Mac;
 mod builder;
 mod check;
 mod diagram;
+mod fault;
 mod shipped;
 mod sized;
 mod toml;
 
 pub use self::{
     builder::Builder,
-    check::Invalid,
+    fault::Invalid,
     shipped::{nearest, shipped},
 };
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Invalid, Topology, check};
+use super::{Invalid, Topology, check, fault::Step};
 use crate::{Error, Result};
 
 impl Topology {
@@ -43,13 +43,13 @@ impl Topology {
 }
 
 /// Where in the text the value at `path` starts, or the nearest one above it that is there.
-fn span_of(text: &str, path: &[check::Step]) -> Option<usize> {
+fn span_of(text: &str, path: &[Step]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let (mut start, mut value) = (0, DeValue::Table(root.into_inner()));
     for step in path {
         let next = match (step, value) {
-            (check::Step::Key(key), DeValue::Table(mut table)) => table.remove(*key),
-            (check::Step::Index(index), DeValue::Array(array)) => array.into_iter().nth(*index),
+            (Step::Key(key), DeValue::Table(mut table)) => table.remove(*key),
+            (Step::Index(index), DeValue::Array(array)) => array.into_iter().nth(*index),
             _ => None,
         };
         let Some(next) = next else { break };
