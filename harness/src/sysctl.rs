@@ -2,9 +2,9 @@
 
 use std::{fs, io, os::unix::fs::FileExt};
 
-use nix::{
-    fcntl::{OFlag, open, openat},
-    sys::stat::Mode,
+use rustix::{
+    fs::{Mode, OFlags, open, openat},
+    io::Errno,
 };
 
 use crate::{Error, Namespace, Result};
@@ -16,12 +16,20 @@ impl Namespace {
     pub fn set_sysctls<N: AsRef<str> + Sync>(&self, settings: &[(N, &str)]) -> Result<()> {
         self.run(|| {
             for (name, value) in settings {
-                let name = name.as_ref();
-                fs::write(path_here(name)?, value)
+                let (name, path) = (name.as_ref(), path_here(name.as_ref())?);
+                if takes_rtnl(name) {
+                    self.wait_for_rtnl();
+                }
+                fs::write(path, value)
                     .map_err(|error| Error::kernel(format!("setting sysctl {name}={value}"), self.name(), error))?;
             }
             Ok(())
         })?
+    }
+
+    /// Waits, asleep, until the RTNL lock was free: any question about a link takes it.
+    fn wait_for_rtnl(&self) {
+        let _ = self.link_if_there("lo");
     }
 
     /// Sets one sysctl. Equivalent to `sysctl -w NAME=VALUE`.
@@ -46,26 +54,37 @@ impl Namespace {
     }
 }
 
-/// What one sysctl is to be: the folder under `/proc/sys/net`, the name in it, the value.
-pub(crate) type Sysctl = (&'static str, &'static str, &'static str);
+/// Whether to write it tries the RTNL lock again and again, which burns a processor's time for as long as somebody
+/// else holds it.
+fn takes_rtnl(name: &str) -> bool {
+    ["forward", "forwarding", "disable_ipv6"].iter().any(|end| name.ends_with(end))
+}
+
+/// What one sysctl is to be.
+pub(crate) struct Sysctl {
+    /// The folder in `/proc/sys/net`.
+    pub(crate) folder: &'static str,
+    /// The path below that.
+    pub(crate) path: String,
+    pub(crate) value: &'static str,
+}
 
 /// Sets those that this kernel has, from a thread that is inside; what it does not have, it cannot get wrong.
 ///
-/// Those of one folder stand together: the kernel keeps the names of all namespaces in one table, so that each step of
-/// a path costs as much as there are namespaces. What is as wanted is not written: some writes try the RTNL lock again
-/// and again, and burn a processor's time for as long as somebody else holds it.
+/// Those of one folder stand together: the kernel keeps the folders of all namespaces in one list, so that opening one
+/// costs as much as there are namespaces. What is as wanted is not written: see [`takes_rtnl`].
 pub(crate) fn set_here(sysctls: &[Sysctl]) -> Result<(), (String, io::Error)> {
-    for folder in sysctls.chunk_by(|one, next| one.0 == next.0) {
-        let path = format!("/proc/sys/net/{}", folder[0].0);
-        let opened = match open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
-            Err(nix::Error::ENOENT) => continue,
+    for of_folder in sysctls.chunk_by(|one, next| one.folder == next.folder) {
+        let path = format!("/proc/sys/net/{}", of_folder[0].folder);
+        let folder = match open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
             opened => opened.map_err(|error| (path.clone(), error.into()))?,
         };
-        for (_, name, value) in folder {
-            let failed = |error: io::Error| (format!("{path}/{name}={value}"), error);
-            match openat(&opened, *name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
-                Err(nix::Error::ENOENT) => {}
-                file => ensure(&file.map_err(|error| failed(error.into()))?.into(), value).map_err(failed)?,
+        for sysctl in of_folder {
+            let failed = |error: io::Error| (format!("{path}/{}={}", sysctl.path, sysctl.value), error);
+            match openat(&folder, &sysctl.path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+                Err(Errno::NOENT) => {}
+                file => ensure(&file.map_err(|error| failed(error.into()))?.into(), sysctl.value).map_err(failed)?,
             }
         }
     }

@@ -112,51 +112,66 @@ fn raise_limits() {
 
 /// Every sysctl that a claim depends on: a fresh namespace takes some from the machine's own, and none is left to that.
 static SYSCTLS: LazyLock<Vec<Sysctl>> = LazyLock::new(|| {
-    let single = [
-        ("ipv4", "icmp_echo_ignore_all", "0"),
-        ("ipv4", "icmp_errors_use_inbound_ifaddr", "0"),
-        // No ICMP error is held back: a claim about the second one would depend on the first.
-        ("ipv4", "icmp_ratemask", "0"),
-        ("ipv4", "ping_group_range", "0 0"),
-        ("ipv4", "ip_default_ttl", "64"),
-        // Reports of groups and questions for routers, which nobody hears, would each take an entry of the neighbour
-        // tables, which all namespaces of the machine share: where they are full, the kernel forgets failed neighbours.
-        ("ipv4", "igmp_link_local_mcast_reports", "0"),
-        // As the kernel has it: 1 here would take from an interface the right to turn it off.
-        ("ipv6/conf/all", "accept_dad", "0"),
-        ("ipv6/conf/default", "accept_dad", "1"),
-        ("ipv6/icmp", "echo_ignore_all", "0"),
-        ("bridge", "bridge-nf-call-iptables", "0"),
-        ("bridge", "bridge-nf-call-ip6tables", "0"),
-        ("bridge", "bridge-nf-call-arptables", "0"),
-    ];
-    let ipv4 = [
-        ("forwarding", "0"),
-        ("rp_filter", "0"),
-        ("arp_ignore", "0"),
-        ("arp_announce", "0"),
-        ("arp_filter", "0"),
-        ("arp_accept", "0"),
-        ("arp_notify", "0"),
-        ("proxy_arp", "0"),
-        ("accept_local", "0"),
-        ("route_localnet", "0"),
-        ("accept_redirects", "1"),
-        ("send_redirects", "1"),
-        ("shared_media", "1"),
-    ];
-    let ipv6 = [
-        ("forwarding", "0"),
-        ("disable_ipv6", "0"),
-        ("accept_ra", "1"),
-        ("accept_redirects", "1"),
-        // No address waits a second for duplicates: a claim about their detection asks for it.
-        ("dad_transmits", "0"),
-        // The first probe goes out at once instead of after a random part of a second.
-        ("router_solicitation_delay", "0"),
-        ("router_solicitations", "0"),
-    ];
-    let ipv4 = ["ipv4/conf/all", "ipv4/conf/default"].map(|folder| ipv4.map(|(name, value)| (folder, name, value)));
-    let ipv6 = ["ipv6/conf/all", "ipv6/conf/default"].map(|folder| ipv6.map(|(name, value)| (folder, name, value)));
-    single.into_iter().chain(ipv4.into_iter().flatten()).chain(ipv6.into_iter().flatten()).collect()
+    let all = |folder: &'static str, own: &[Setting], of_devices: &[Setting]| {
+        let every = ["conf/all/", "conf/default/"].map(|conf| of_devices.iter().map(move |setting| (conf, *setting)));
+        let own = own.iter().map(|setting| ("", *setting));
+        let named = own.chain(every.into_iter().flatten());
+        named.map(|(at, (name, value))| Sysctl { folder, path: format!("{at}{name}"), value }).collect::<Vec<_>>()
+    };
+    [all("ipv4", IPV4, IPV4_CONF), all("ipv6", IPV6, IPV6_CONF), all("bridge", BRIDGE, &[])]
+        .into_iter()
+        .flatten()
+        .collect()
 });
+
+type Setting = (&'static str, &'static str);
+
+const IPV4: &[Setting] = &[
+    ("icmp_echo_ignore_all", "0"),
+    ("icmp_errors_use_inbound_ifaddr", "0"),
+    // No ICMP error is held back: a claim about the second one would depend on the first.
+    ("icmp_ratemask", "0"),
+    ("ping_group_range", "0 0"),
+    ("ip_default_ttl", "64"),
+    // Reports of groups and questions for routers, which nobody hears, would each take an entry of the neighbour
+    // tables, which all namespaces of the machine share: where they are full, the kernel forgets failed neighbours.
+    ("igmp_link_local_mcast_reports", "0"),
+];
+
+const IPV4_CONF: &[Setting] = &[
+    ("forwarding", "0"),
+    ("rp_filter", "0"),
+    ("arp_ignore", "0"),
+    ("arp_announce", "0"),
+    ("arp_filter", "0"),
+    ("arp_accept", "0"),
+    ("arp_notify", "0"),
+    ("proxy_arp", "0"),
+    ("accept_local", "0"),
+    ("route_localnet", "0"),
+    ("accept_redirects", "1"),
+    ("send_redirects", "1"),
+    ("shared_media", "1"),
+];
+
+const IPV6: &[Setting] = &[
+    // As the kernel has it: 1 here would take from an interface the right to turn it off.
+    ("conf/all/accept_dad", "0"),
+    ("conf/default/accept_dad", "1"),
+    ("icmp/echo_ignore_all", "0"),
+];
+
+const IPV6_CONF: &[Setting] = &[
+    ("forwarding", "0"),
+    ("disable_ipv6", "0"),
+    ("accept_ra", "1"),
+    ("accept_redirects", "1"),
+    // No address waits a second for duplicates: a claim about their detection asks for it.
+    ("dad_transmits", "0"),
+    // The first probe goes out at once instead of after a random part of a second.
+    ("router_solicitation_delay", "0"),
+    ("router_solicitations", "0"),
+];
+
+const BRIDGE: &[Setting] =
+    &[("bridge-nf-call-iptables", "0"), ("bridge-nf-call-ip6tables", "0"), ("bridge-nf-call-arptables", "0")];
