@@ -84,13 +84,16 @@ impl Deviations {
         }
     }
 
-    /// The lines whose cases were tried, and pass: they are to go. What this kernel cannot run proves nothing.
+    /// The lines whose cases were tried, wherever they are about, and pass: they are to go. What this kernel cannot run
+    /// proves nothing.
     #[must_use]
     pub fn unused<'a>(&'a self, outcomes: &[Outcome]) -> Vec<&'a Known> {
         let is_unused = |known: &&Known| {
             let of_line = outcomes.iter().filter(|outcome| known.is_about(outcome));
             let mut tried = of_line.filter(|outcome| outcome.verdict != Verdict::Unsupported).peekable();
-            tried.peek().is_some() && tried.all(|outcome| outcome.verdict == Verdict::Pass)
+            tried.peek().is_some()
+                && tried.all(|outcome| outcome.verdict == Verdict::Pass)
+                && known.is_covered(outcomes)
         };
         self.known.iter().filter(is_unused).collect()
     }
@@ -99,6 +102,14 @@ impl Deviations {
 impl Known {
     fn is_about(&self, outcome: &Outcome) -> bool {
         self.case == outcome.id && self.topology.as_ref().is_none_or(|topology| *topology == outcome.topology)
+    }
+
+    /// Whether everything that the line is about was selected: on what was left out, the case may fail.
+    fn is_covered(&self, outcomes: &[Outcome]) -> bool {
+        let on = all_cases().filter(|case| case.id == self.case).flat_map(|case| case.on);
+        let is_selected =
+            |name: &str| outcomes.iter().any(|outcome| self.is_about(outcome) && outcome.topology == name);
+        self.topology.is_some() || on.copied().all(is_selected)
     }
 
     /// The case, and the topology where it is only one.

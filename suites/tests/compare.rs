@@ -12,6 +12,7 @@ use netproof_suites::{
         Outcome,
         Verdict::{self, Error, Fail, Known, Pass, Unsupported},
     },
+    suite::all_cases,
 };
 use rstest::rstest;
 
@@ -112,10 +113,21 @@ fn listed_failures_are_known() {
 #[case::error(&[Error], false)]
 #[case::not_tried(&[], false)]
 fn stale_lines(#[case] verdicts: &[Verdict], #[case] stale: bool) {
-    let known = listed(PEERS, "");
+    let known = listed(PEERS, "topology = \"pair\"");
     let mut outcomes: Vec<Outcome> = verdicts.iter().map(|verdict| outcome(PEERS, *verdict)).collect();
     known.apply(&mut outcomes);
     assert_eq!(!known.unused(&outcomes).is_empty(), stale);
+}
+
+/// A line for every topology is stale where the case passes on all of them, and not by those that were selected.
+#[test]
+fn a_line_for_every_topology_is_judged_by_all() {
+    let known = listed(PEERS, "");
+    let case = all_cases().find(|case| case.id == PEERS).unwrap();
+    let on = |name: &&str| Outcome { topology: (*name).to_owned(), ..outcome(PEERS, Pass) };
+    let outcomes: Vec<Outcome> = case.on.iter().map(on).collect();
+    assert_eq!(known.unused(&outcomes).len(), 1);
+    assert!(known.unused(&outcomes[1..]).is_empty());
 }
 
 /// What fails by chance is `known` either way: no run differs by it, and no line is stale.
