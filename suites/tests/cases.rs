@@ -1695,6 +1695,16 @@ mod lifecycle {
         claim("lifecycle/the-hosts-resolver-is-left-as-it-is", topology);
     }
 
+    /// After `down` nothing runs any more that `up` or another verb started.
+    #[rstest]
+    #[case::gateway_one_subnet("gateway-one-subnet")]
+    #[case::publish("publish")]
+    #[case::resolver("resolver")]
+    #[test_log::test]
+    fn a_down_leaves_no_process(#[case] topology: &str) {
+        claim("lifecycle/a-down-leaves-no-process", topology);
+    }
+
     /// After `down` the host remembers no flow to a published port.
     #[rstest]
     #[case::publish("publish")]

@@ -71,6 +71,10 @@ impl World {
         self.cgroup.is_some()
     }
 
+    pub(crate) fn host(&self) -> &Namespace {
+        &self.host
+    }
+
     fn make(host: &Namespace, folders: &[PathBuf]) -> io::Result<Self> {
         let cgroup = cgroup::Subtree::planned()?;
         let (keeper, pid) = on_a_thread(|| init::start(host, folders, cgroup.as_ref()))?;
@@ -172,7 +176,7 @@ impl World {
     }
 
     /// Runs `code` on a thread that sees the lab's mounts.
-    fn with_mounts<T: Send>(&self, code: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub(crate) fn with_mounts<T: Send>(&self, code: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_FS)?;
             setns(&self.inside.mount, CloneFlags::CLONE_NEWNS)?;

@@ -102,6 +102,16 @@ pub(super) const SUITE: Suite = Suite {
             run: left::resolver_kept,
         },
         Case {
+            id: "lifecycle/a-down-leaves-no-process",
+            level: Must,
+            claim: "After `down` nothing runs any more that `up` or another verb started.",
+            source: "docs/driver-protocol.md, `down`",
+            failing: "Name servers, proxies and DHCP servers of networks that are gone pile up, and keep their ports.",
+            on: &["gateway-one-subnet", "publish", "resolver"],
+            start: Prepared,
+            run: left::no_process,
+        },
+        Case {
             id: "lifecycle/a-down-forgets-its-flows",
             level: Should,
             claim: "After `down` the host remembers no flow to a published port.",

@@ -66,6 +66,14 @@ pub(super) fn resolver_kept(stage: &mut Stage) -> Result<()> {
     same(stage, "after `down`")
 }
 
+pub(super) fn no_process(stage: &mut Stage) -> Result<()> {
+    stage.up()?;
+    works(stage)?;
+    stage.down()?;
+    expect!(stage.site().world()?.processes(), []);
+    Ok(())
+}
+
 pub(super) fn nodes_empty(stage: &mut Stage) -> Result<()> {
     stage.up()?;
     let nodes = stage.nodes().to_vec();
