@@ -92,7 +92,8 @@ fn changed(was: &Outcome, is: &Outcome) -> Option<(ChangeKind, String)> {
     if rank(is.verdict) < rank(was.verdict) {
         return Some((ChangeKind::Better, text()));
     }
-    let slower = is.ms > 2.0 * was.ms && is.ms > was.ms + 500.0;
+    // A report that was stored without its times (`netproof matrix --bare`) has zeros.
+    let slower = was.ms > 0.0 && is.ms > 2.0 * was.ms && is.ms > was.ms + 500.0;
     slower.then(|| (ChangeKind::Slower, format!("took {:.0} ms, takes {:.0} ms", was.ms, is.ms)))
 }
 

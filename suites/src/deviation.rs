@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use netproof::Topology;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     from_toml,
@@ -12,29 +12,35 @@ use crate::{
 };
 
 /// What an implementation is known to fail.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deviations {
+    /// Of which versions of the implementation it is known, by what they begin with: `20.10`; none: of any. Another
+    /// version may have mended what is listed, which is told and fails no run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The failures.
     #[serde(default)]
     pub known: Vec<Known>,
 }
 
 /// One known failure.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
     /// The case's id.
     pub case: String,
     /// The topology; none: every one on which the case is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
     /// Why it fails.
     pub reason: String,
     /// Whether it fails by chance, as where two things race: then it is `known` where it passes, too, so that equal
     /// runs have equal verdicts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sometimes: bool,
     /// Where it is reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
@@ -69,6 +75,37 @@ impl Deviations {
         let text =
             std::fs::read_to_string(path).map_err(|error| format!("reading deviations {}: {error}", path.display()))?;
         Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// A list of all that failed: what a new implementation starts from. One line for a case that failed wherever it was
+    /// tried, else one for each topology; the reasons are the causes that were found.
+    #[must_use]
+    pub fn of(version: &str, outcomes: &[Outcome]) -> Self {
+        let failed = |outcome: &&Outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Known);
+        let mut known: Vec<Known> = Vec::new();
+        for outcome in outcomes.iter().filter(failed) {
+            let of_case = || outcomes.iter().filter(|other| other.id == outcome.id);
+            let everywhere =
+                of_case().filter(|other| other.verdict != Verdict::Unsupported).all(|other| failed(&other));
+            if everywhere && known.iter().any(|line| line.case == outcome.id) {
+                continue;
+            }
+            let why = outcome.cause.as_ref().or(outcome.reason.as_ref()).and_then(|text| text.lines().next());
+            known.push(Known {
+                case: outcome.id.clone(),
+                topology: (!everywhere).then(|| outcome.topology.clone()),
+                reason: why.unwrap_or("not looked into yet").to_owned(),
+                sometimes: false,
+                link: None,
+            });
+        }
+        Self { version: Some(version.to_owned()).filter(|version| !version.is_empty()), known }
+    }
+
+    /// Whether the list is about this version.
+    #[must_use]
+    pub fn is_about(&self, version: &str) -> bool {
+        self.version.as_ref().is_none_or(|known| version.starts_with(known.as_str()))
     }
 
     /// Turns listed failures into `known`.

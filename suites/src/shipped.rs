@@ -79,11 +79,14 @@ pub fn implementation(name: &str) -> Result<Subject> {
     described(Arc::new(Driver::embedded(shipped.name, shipped.files)), None)
 }
 
-/// Every implementation that comes with the command, whether it is installed or not; they are asked side by side.
-pub fn all() -> Result<Vec<Subject>> {
+/// Every implementation that comes with the command by its name, whether it is installed or not, and what came of asking
+/// it; they are asked side by side.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Result<Subject>)> {
     thread::scope(|scope| {
-        let asked: Vec<_> = names().map(|name| scope.spawn(move || implementation(name))).collect();
-        asked.into_iter().map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let asked: Vec<_> = names().map(|name| (name, scope.spawn(move || implementation(name)))).collect();
+        let answer = |asked: thread::ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
+        asked.into_iter().map(|(name, asked)| (name, answer(asked))).collect()
     })
 }
 

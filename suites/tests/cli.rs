@@ -235,6 +235,21 @@ fn a_missing_deviation_is_an_error(#[case] id: &str) {
     assert_eq!(status, 1, "{stdout}");
 }
 
+/// A report's failures become a list with which the same run passes.
+#[test]
+fn a_list_to_begin_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (none, out) = (file(&folder, "none.toml", ""), folder.path().display().to_string());
+    let run = ["run", "--implementation", "article", "links/the-bridges-mac-does-not-follow-its-ports", "--deviations"];
+    assert_eq!(call(&[&run[..], &[&none, "--report", &out]].concat()).0, 1);
+    let (status, list, _) = call(&["deviations", &format!("{out}/report.json")]);
+    assert_eq!(status, 0, "{list}");
+    let listed = file(&folder, "known.toml", &list);
+    let (status, stdout, _) = call(&[&run[..], &[&listed]].concat());
+    assert_eq!(status, 0, "{stdout}{list}");
+    assert!(stdout.contains(" 1 known"), "{stdout}");
+}
+
 /// `compare` tells what got worse, and ends with 1; the other way round it got better, and ends with 0.
 #[test]
 fn compare() {

@@ -130,6 +130,32 @@ fn a_line_for_every_topology_is_judged_by_all() {
     assert!(known.unused(&outcomes[1..]).is_empty());
 }
 
+/// A list that is made of outcomes makes exactly their failures known, and is read as it was written.
+#[test]
+fn a_list_is_made_of_failures() {
+    let on = |topology: &str, verdict| Outcome { topology: topology.into(), ..outcome(PEERS, verdict) };
+    let why = Outcome { cause: Some("br0 is down\nmore".into()), ..outcome(DOWN, Fail) };
+    let mut outcomes = vec![on("pair", Fail), on("star", Pass), why, outcome(DOWN, Unsupported)];
+    let text = toml::to_string(&Deviations::of("2.1", &outcomes)).unwrap();
+    let list = Deviations::parse("known.toml", &text).unwrap();
+    assert_eq!(list.version.as_deref(), Some("2.1"));
+    let lines: Vec<_> = list.known.iter().map(|known| (known.name(), known.reason.as_str())).collect();
+    let ping = "netns1: ping 10.20.20.41: expected Reply, seen: no reply";
+    assert_eq!(lines, [(format!("{PEERS} on pair"), ping), (DOWN.to_owned(), "br0 is down")]);
+    list.apply(&mut outcomes);
+    let verdicts: Vec<Verdict> = outcomes.iter().map(|outcome| outcome.verdict).collect();
+    assert_eq!(verdicts, [Known, Pass, Known, Unsupported]);
+}
+
+/// A list is about the versions that begin as it says, and one that says nothing about all.
+#[test]
+fn a_list_is_about_a_version() {
+    let list = |version: &str| Deviations::parse("known.toml", version).unwrap();
+    assert!(list("version = \"20.10\"").is_about("20.10.24+dfsg1"));
+    assert!(!list("version = \"20.10\"").is_about("28.0.1"));
+    assert!(list("").is_about("28.0.1"));
+}
+
 /// What fails by chance is `known` either way: no run differs by it, and no line is stale.
 #[test]
 fn what_fails_by_chance_is_known() {

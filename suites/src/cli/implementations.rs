@@ -15,11 +15,21 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Ended {
     netproof::environment::ready().map_err(|error| Wrong::environment(error.to_string()))?;
-    let subjects = shipped::all()?;
+    let (mut subjects, mut wrong) = (Vec::new(), Vec::new());
+    for (name, subject) in shipped::all() {
+        match subject {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => wrong.push(format!("asking {name} what it is: {error}")),
+        }
+    }
+    for error in &wrong {
+        anstream::eprintln!("{error}");
+    }
+    let status = if wrong.is_empty() { 0 } else { 2 };
     if args.json {
         let all: Vec<_> = subjects.iter().map(|subject| &subject.description).collect();
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
-        return Ok(0);
+        return Ok(status);
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
@@ -33,5 +43,5 @@ pub(crate) fn run(args: &Args) -> Ended {
         table.add_row([&description.name, &description.version, &builds]);
     }
     print(&format!("{table}\n\nnetproof run --all grades every one that is installed.\n"))?;
-    Ok(0)
+    Ok(status)
 }

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod compare;
+mod deviations;
 mod doctor;
 mod explain;
 mod implementations;
@@ -61,7 +62,8 @@ struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0  nothing that counts failed (what is unsupported is counted and shown)
-  1  a claim that counts failed, two reports differ for the worse, or a fault was missed
+  1  a claim that counts failed, a listed failure does not fail any more, two reports differ for the worse, or a fault
+     was missed
   2  wrong usage or input
   3  this environment cannot run it, or a case ended in an error and none failed
   130  the run was interrupted, and nothing that counts had failed";
@@ -80,6 +82,8 @@ enum Command {
     Implementations(implementations::Args),
     /// Print a report as a page of Markdown: implementations against suites
     Matrix(matrix::Args),
+    /// Print a report's failures as a list of known ones, to begin with: `netproof run --deviations FILE`
+    Deviations(deviations::Args),
     /// Tell what changed between two reports
     Compare(compare::Args),
     /// Try whether the cases notice faults: the built-in implementation with one fault each
@@ -101,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor => doctor::run(),
         Command::Compare(args) => compare::run(&args),
+        Command::Deviations(args) => deviations::run(&args),
         Command::Implementations(args) => implementations::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Mutants(args) => mutants::run(&args),

@@ -49,11 +49,12 @@ pub(crate) fn run(args: &Args) -> Ended {
     for case in unproven(&shipped) {
         text += &format!("no mutant fails {case}, which is a MUST\n");
     }
-    print(&text)?;
+    // Before anything is printed, which may fail.
     if let Some(folder) = &args.report {
         write(folder, &trials)
             .map_err(|error| Wrong::new(format!("writing the report into {}: {error}", folder.display())))?;
     }
+    print(&text)?;
     if stop.is_set() {
         return Ok(130);
     }

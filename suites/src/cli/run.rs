@@ -12,7 +12,7 @@ use std::{
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
-use netproof::Topology;
+use netproof::{Topology, protocol::Description};
 use netproof_suites::{
     case::Level,
     deviation::Deviations,
@@ -142,9 +142,15 @@ pub(crate) fn run(args: &Args) -> Ended {
             None => shipped::deviations(subject)?,
         };
         known.apply(&mut outcomes);
-        if !stop.is_set() {
-            let name = &subject.description.name;
-            stale.extend(known.unused(&outcomes).into_iter().map(|known| format!("{name}: {}", known.name())));
+        let unused = known.unused(&outcomes);
+        let Description { name, version, .. } = &subject.description;
+        if !known.is_about(version) {
+            let (about, spare) = (known.version.as_deref().unwrap_or_default(), unused.len());
+            anstream::eprintln!(
+                "{name} {version}: the known failures are those of {about}; {spare} of them are none here"
+            );
+        } else if !stop.is_set() {
+            stale.extend(unused.into_iter().map(|known| format!("{name}: {}", known.name())));
         }
         report.add(subject, outcomes);
     }
@@ -176,7 +182,8 @@ pub(super) fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
 fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     let mut subjects: Vec<Subject> = Vec::new();
     if args.all {
-        for subject in shipped::all()? {
+        for (name, subject) in shipped::all() {
+            let subject = subject.map_err(|error| Wrong::new(format!("asking {name} what it is: {error}")))?;
             match &subject.description.missing {
                 Some(how) => anstream::eprintln!("{} is not installed: {how}", subject.description.name),
                 None => subjects.push(subject),
@@ -231,6 +238,11 @@ fn with_progress(subject: &Subject, items: &[Item], args: &Args, stop: &Stop) ->
 
 /// Tells what came of it, and returns the exit status.
 fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
+    // Before anything is printed, which may fail.
+    if let Some(folder) = &args.report {
+        let written = report.write(folder);
+        written.map_err(|error| Wrong::new(format!("writing the report into {}: {error}", folder.display())))?;
+    }
     match args.format {
         Format::Text => print(&text(report))?,
         Format::Json => print(&(serde_json::to_string_pretty(report)? + "\n"))?,
@@ -238,10 +250,6 @@ fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
     }
     for name in stale {
         anstream::eprintln!("{name} is listed as a known failure, and does not fail any more: take the line out");
-    }
-    if let Some(folder) = &args.report {
-        let written = report.write(folder);
-        written.map_err(|error| Wrong::new(format!("writing the report into {}: {error}", folder.display())))?;
     }
     let status = report.status(args.level());
     let if_fine = match (stale.is_empty(), report.interrupted) {
