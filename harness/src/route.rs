@@ -38,6 +38,16 @@ impl Namespace {
         self.apply(delete(route, self.device_of(route)?))
     }
 
+    /// Takes a route away where it is still there.
+    pub(crate) fn delete_route_if_there(&self, route: &Route) -> Result<()> {
+        let Some(dev) = route.dev.as_deref() else { return self.apply(delete(route, None).may_be_gone()) };
+        match self.link_if_there(dev)? {
+            Some(link) => self.apply(delete(route, Some(link.header.index)).may_be_gone()),
+            // Its routes went with it.
+            None => Ok(()),
+        }
+    }
+
     fn device_of(&self, route: &Route) -> Result<Option<u32>> {
         route.dev.as_deref().map(|dev| self.index(dev)).transpose()
     }

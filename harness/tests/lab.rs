@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use netproof::{Deadline, Lab, Node, Topology, probe::Probe};
+use netproof::{
+    Deadline, Inventory, Lab, Node, Topology,
+    probe::Probe,
+    topology::{Destination, Route},
+};
 use rstest::rstest;
 
 fn answers(from: &Node, to: &Node) -> bool {
@@ -74,4 +78,47 @@ fn labs_are_apart() {
     assert!(!one.host().is_same(other.host()).unwrap());
     drop(other);
     assert!(answers(one.node("netns1"), one.node("netns2")));
+}
+
+/// Where one bridge is isolated and the other is not, nothing passes either way.
+///
+///     netns1 --- br0 [host] br1 --- netns3
+#[rstest]
+#[case::the_first([true, false])]
+#[case::the_second([false, true])]
+fn one_isolated_bridge_is_apart_both_ways(#[case] isolated: [bool; 2]) {
+    let mut topology = Topology::shipped("isolated").unwrap();
+    topology.bridges.iter_mut().zip(isolated).for_each(|(bridge, isolated)| bridge.isolated = isolated);
+    let lab = Lab::builder(topology).up().unwrap();
+    let rules = lab.host().firewall().ruleset().unwrap().to_string();
+    for [from, to] in [["br0", "br1"], ["br1", "br0"]] {
+        let way = format!("iifname \"{from}\" oifname \"{to}\" drop");
+        assert!(rules.contains(&way), "{way} in {rules}");
+    }
+}
+
+/// A host's route by a node goes with `down`, which may be called twice; one that was there is another's, and stays.
+#[test]
+fn host_routes_come_and_go() {
+    let mut topology = Topology::shipped("gateway-one-subnet").unwrap();
+    let wanted = |to: &str, via: [u8; 4], dev: Option<&str>| Route {
+        to: Destination::Prefix(to.parse().unwrap()),
+        via: Some(via.into()),
+        dev: dev.map(Into::into),
+    };
+    let (by_node, by_uplink) =
+        (wanted("10.50.0.0/16", [10, 20, 30, 41], None), wanted("10.60.0.0/16", [192, 0, 2, 1], Some("eth0")));
+    topology.host.routes = vec![by_node, by_uplink.clone()];
+    let mut lab = Lab::builder(topology).up().unwrap();
+    lab.down().unwrap();
+    lab.down().unwrap();
+    let clean = Inventory::of(lab.host()).unwrap();
+    lab.up().unwrap();
+    lab.down().unwrap();
+    assert_eq!(clean.changes(&Inventory::of(lab.host()).unwrap()), []);
+
+    lab.host().add_route(&by_uplink).unwrap();
+    let with_anothers = Inventory::of(lab.host()).unwrap();
+    lab.up().unwrap_err();
+    assert_eq!(with_anothers.changes(&Inventory::of(lab.host()).unwrap()), []);
 }

@@ -26,9 +26,12 @@ pub(super) fn forget_flows(site: &Site, publish: &[Publish], topology: &Topology
         return Ok(());
     }
     let nodes = addresses(topology);
+    let own: Vec<IpAddr> = site.host.addresses().list()?.iter().map(|own| own.address.addr()).collect();
     site.host.delete_flows(|flow| {
         let to: SocketAddr = flow.original.1;
-        let is_published = publish.iter().any(|rule| rule.port == to.port() && number(rule.protocol) == flow.protocol);
+        // A connection that somebody has to such a port elsewhere is theirs.
+        let is_published = own.contains(&to.ip())
+            && publish.iter().any(|rule| rule.port == to.port() && number(rule.protocol) == flow.protocol);
         is_published || nodes.contains(&flow.reply.0.ip()) && flow.reply.0.ip() != to.ip()
     })
 }

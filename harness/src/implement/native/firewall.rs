@@ -28,6 +28,8 @@ pub(super) fn set(host: &Namespace, topology: &Topology) -> Result<()> {
     // Not every kernel has nf_tables for ARP, and the network works without it.
     match replace(Some(rules::for_arp(topology))) {
         Err(Error::Kernel { source, .. }) if is_missing(&source) => replace(None),
+        // What is missing may be another thing, and then it is told again.
+        Err(Error::Unsupported(_)) => replace(None),
         other => other,
     }
 }
@@ -42,7 +44,7 @@ fn add_chain(batch: &mut Batch, (family, chain, hook, texts): rules::Chain) -> R
 }
 
 fn is_missing(refusal: &std::io::Error) -> bool {
-    matches!(refusal.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::ENOENT))
+    matches!(refusal.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::ENOENT))
 }
 
 /// Takes every rule of ours away.

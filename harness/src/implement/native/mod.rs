@@ -11,6 +11,7 @@ use super::{Implementation, Site};
 use crate::{
     Error, Result, Topology,
     protocol::{Description, Reply, Request, VERSION},
+    topology::Route,
 };
 
 mod announce;
@@ -95,6 +96,8 @@ fn blamed<T>(verb: &str, answer: Result<T>) -> Result<T> {
 struct Stands {
     topology: Topology,
     settings: Settings,
+    /// The host's routes: those that are there already are another's, and stay.
+    routes: Vec<Route>,
 }
 
 impl Native {
@@ -137,14 +140,13 @@ impl Native {
         if self.does(Step::TakeRulesAway) {
             firewall::clear(&site.host)?;
         }
+        let stood = self.stands().remove(&key(site)?).unwrap_or_default();
         if self.does(Step::TakeLinksAway) {
-            wiring::down(site, topology)?;
+            stood.routes.iter().rev().try_for_each(|route| site.host.delete_route_if_there(route))?;
+            wiring::down(site)?;
         }
         self.forget(site, topology)?;
-        match self.stands().remove(&key(site)?) {
-            Some(stands) if self.does(Step::PutSysctlsBack) => stands.settings.put_back(&site.host),
-            _ => Ok(()),
-        }
+        if self.does(Step::PutSysctlsBack) { stood.settings.put_back(&site.host) } else { Ok(()) }
     }
 
     fn add_here(&self, site: &Site, request: &Request) -> Result<Reply> {
@@ -165,6 +167,7 @@ impl Native {
     /// What comes after the links of added nodes.
     fn connect(&self, site: &Site, part: &Topology, whole: &Topology) -> Result<()> {
         self.secure(site, whole)?;
+        self.set(site, |settings| settings.set_for_ports(&site.host, whole))?;
         self.forget_flows(site, part)?;
         if self.does(Step::Announce) { announce::announce(site, part) } else { Ok(()) }
     }
@@ -193,15 +196,26 @@ impl Native {
     }
 
     fn build(&self, site: &Site, topology: &Topology) -> Result<()> {
-        self.stands().insert(key(site)?, Stands { topology: topology.clone(), settings: Settings::default() });
+        self.stands().insert(key(site)?, Stands { topology: topology.clone(), ..Stands::default() });
         // Closed before it is open: nothing passes that should not, not even for a moment.
         self.secure(site, topology)?;
         self.set(site, |settings| settings.set(&site.host, topology))?;
         wiring::up(site, topology)?;
+        self.route(site, topology)?;
         self.secure_ports(site, topology)?;
         self.set(site, |settings| settings.set_for_ports(&site.host, topology))?;
         // Nobody can remember the nodes' addresses from before, as after `add`: so nothing is announced.
         self.forget_flows(site, topology)
+    }
+
+    /// The routes that the host is to have.
+    fn route(&self, site: &Site, topology: &Topology) -> Result<()> {
+        let key = key(site)?;
+        for wanted in &topology.host.routes {
+            site.host.add_route(wanted)?;
+            self.stands().entry(key).or_default().routes.push(wanted.clone());
+        }
+        Ok(())
     }
 
     /// What the host remembers of nodes that go.

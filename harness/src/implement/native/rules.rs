@@ -191,8 +191,10 @@ fn apart(topology: &Topology, bridge: &Bridge) -> Vec<String> {
     let has_publish = !topology.nat.publish.is_empty();
     others
         .flat_map(|other| {
-            let ways = [format!("iifname \"{name}\" oifname \"{}\"", other.name)];
-            ways.into_iter().flat_map(|way| {
+            let there = format!("iifname \"{name}\" oifname \"{}\"", other.name);
+            // Of another that is isolated, too, the way back is closed with its own rules.
+            let back = (!other.isolated).then(|| format!("iifname \"{}\" oifname \"{name}\"", other.name));
+            [there].into_iter().chain(back).flat_map(|way| {
                 let published = has_publish.then(|| {
                     [format!("{way} ct status dnat accept"), format!("{way} ct state established,related accept")]
                 });

@@ -8,7 +8,6 @@ use crate::{
     Error, Mac, Namespace, Request, Result, Topology, addr,
     implement::Site,
     link::{self, Bridge, PortFlag, Veth, name_of},
-    neigh::ignoring_gone,
     route,
     topology::{self, Interface, Node},
 };
@@ -47,9 +46,6 @@ pub(super) fn up(site: &Site, topology: &Topology) -> Result<()> {
         let index = host.index(&bridge.name)?;
         site.host.apply_all(bridge.addresses.iter().map(|address| addr::add(index, *address)))?;
     }
-    for wanted in &topology.host.routes {
-        site.host.add_route(wanted)?;
-    }
     ready(site, topology, &nodes)
 }
 
@@ -66,26 +62,17 @@ pub(super) fn remove(site: &Site, part: &Topology) -> Result<()> {
     let ports = part.nodes.iter().flat_map(|node| &node.interfaces).filter_map(|end| end.port.as_deref());
     let links = site.host.link_messages()?;
     let there = |port: &&str| links.iter().any(|link| name_of(link) == Some(*port) && is_ours(link));
-    ignoring_gone(site.host.apply_all(ports.filter(there).map(link::delete)))
+    // A namespace that is going takes its end away, and with it the port.
+    site.host.apply_all(ports.filter(there).map(|port| link::delete(port).may_be_gone()))
 }
 
-/// Removes every link of ours, in the host and in the nodes, and the host's routes.
-pub(super) fn down(site: &Site, topology: &Topology) -> Result<()> {
-    // Routes by a bridge go with it; what else was asked for is taken away by hand.
-    for wanted in &topology.host.routes {
-        let leads_to_bridge = wanted.dev.as_deref().is_some_and(|dev| topology.bridge(dev).is_some());
-        if !leads_to_bridge {
-            ignoring_gone(site.host.delete_route(wanted))?;
-        }
-    }
+/// Removes every link of ours, in the host and in the nodes.
+pub(super) fn down(site: &Site) -> Result<()> {
     for namespace in [&site.host].into_iter().chain(&site.nodes) {
         for link in namespace.link_messages()?.iter().filter(|link| is_ours(link)) {
             // A veth between two nodes is ours at both ends, and goes with the first.
             let name = name_of(link).unwrap_or_default();
-            match namespace.apply(link::delete(name)) {
-                Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => {}
-                other => other?,
-            }
+            namespace.apply(link::delete(name).may_be_gone())?;
         }
     }
     Ok(())
