@@ -141,9 +141,27 @@ fn a_wrong_answer_is_a_failure(#[case] script: &str, #[case] expected: &str) {
     r#"{"nodes":[{"name":"netns1","netns":"/run/netns/host"}]}"#,
     "the reply puts netns1 into /run/netns/host, which is the namespace `host`"
 )]
+#[case::one_namespace_for_two_nodes(
+    r#"{"nodes":[{"name":"netns2","netns":"/run/netns/netns1"}]}"#,
+    "the reply puts netns1 and netns2 into one namespace"
+)]
 fn a_lie_is_a_failure(#[case] reply: &str, #[case] expected: &str) {
     let (_lab, result, _folder) = up(&format!("{DESCRIBE}{PAIR}echo '{reply}'"));
     assert_eq!(result.unwrap_err().to_string(), format!("read back from the kernel: {expected}"));
+}
+
+/// A path that leads to no namespace is the driver's failure, as where its container has died: no error of the harness.
+#[rstest]
+#[case::nothing("/proc/999999/ns/net")]
+#[case::a_file("/etc/passwd")]
+#[case::another_kind("/proc/1/ns/mnt")]
+fn a_path_to_nowhere_is_a_failure(#[case] path: &str) {
+    let reply = format!(r#"{{"nodes":[{{"name":"netns1","netns":"{path}"}}]}}"#);
+    let (_lab, result, _folder) = up(&format!("{DESCRIBE}{PAIR}echo '{reply}'"));
+    let error = result.unwrap_err();
+    assert!(matches!(error, netproof::Error::ReadBack(_)), "{error}");
+    let expected = format!("the reply puts netns1 into {path}, which is no network namespace");
+    assert!(error.to_string().contains(&expected), "{error}");
 }
 
 /// What a driver did otherwise than asked, and says, is taken; the lab goes on with it.

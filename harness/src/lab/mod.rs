@@ -56,7 +56,20 @@ impl Builder {
         self
     }
 
-    /// The lab with its namespaces, its uplink and its sysctls, and nothing built in it.
+    /// The lab with its namespaces, its uplink and its sysctls, and nothing built in it: where a program of yours is to
+    /// build it.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use netproof::{Deadline, Lab, Topology, expect};
+    /// let lab = Lab::builder(Topology::shipped("pair")?).prepare()?;
+    /// // It runs in `host`, as root of the lab, and finds the nodes as /run/netns/netns1 and /run/netns/netns2.
+    /// let program = lab.command("/src/target/debug/mine")?.args(["create", "br0"]);
+    /// let output = program.output(Deadline::after(Duration::from_secs(10)))?;
+    /// assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    /// expect!(lab.host().link("br0"), Some(Link { kind: "bridge", up: true, .. }));
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn prepare(self) -> Result<Lab> {
         self.topology.check()?;
         prepare::lab(self.topology, self.implementation)

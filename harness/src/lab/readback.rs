@@ -30,6 +30,7 @@ pub(super) fn read(site: &Site, asked: &Topology, reply: &Reply) -> Result<Read>
     }
     let bridges: Vec<(&Bridge, &Bridge)> = asked.bridges.iter().zip(&topology.bridges).collect();
     let mut namespaces = Vec::new();
+    let mut taken: Vec<Namespace> = Vec::new();
     for node in &mut topology.nodes {
         let said = reply.nodes.iter().find(|said| said.name == node.name);
         let namespace = match said.and_then(|said| said.netns.as_deref()) {
@@ -40,7 +41,11 @@ pub(super) fn read(site: &Site, asked: &Topology, reply: &Reply) -> Result<Read>
             }
             None => site.node(&node.name)?.clone(),
         };
+        if let Some(other) = taken.iter().find(|other| namespace.is_same(other).unwrap_or(true)) {
+            return Err(wrong(format!("the reply puts {} and {} into one namespace", other.name(), node.name)));
+        }
         read_node(&host, &bridges, &namespace, node, said)?;
+        taken.push(namespace);
     }
     Ok(Read { topology, namespaces })
 }
@@ -70,7 +75,8 @@ fn known_names(asked: &Topology, reply: &Reply) -> Result<()> {
 
 /// The namespace that a node is in by its own choice: the lab's, but neither `host` nor `outside`, nor the machine's.
 fn elsewhere(site: &Site, node: &str, path: &str) -> Result<Namespace> {
-    let namespace = site.open(node, path)?;
+    let nowhere = |error| wrong(format!("the reply puts {node} into {path}, which is no network namespace: {error}"));
+    let namespace = site.open(node, path).map_err(nowhere)?;
     let forbidden = |what: &str| wrong(format!("the reply puts {node} into {path}, which is {what}"));
     let is = |other: &Namespace| namespace.is_same(other).unwrap_or(true);
     if is(&site.host) {

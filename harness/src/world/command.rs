@@ -255,18 +255,19 @@ impl Pipes {
             );
             waiting.extend(self.stdin.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
             let left = deadline.left().as_millis().saturating_add(1).min(60_000) as u16;
-            let found = match poll(&mut waiting, PollTimeout::from(if deadline.passed() { 0 } else { left })) {
+            match poll(&mut waiting, PollTimeout::from(if deadline.passed() { 0 } else { left })) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
             if waiting[0].revents().is_some_and(|events| !events.is_empty()) {
                 return Ok(true);
             }
-            if found == 0 && deadline.passed() {
-                return Ok(false);
-            }
             self.write()?;
             self.drain()?;
+            // Whether there is more to read or not: who prints without end is never heard out.
+            if deadline.passed() {
+                return Ok(false);
+            }
         }
     }
 

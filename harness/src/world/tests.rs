@@ -225,6 +225,15 @@ fn a_program_has_limits() {
     );
 }
 
+/// A program that prints without end is not heard out.
+#[test]
+fn an_endless_printer_has_a_deadline() {
+    let endless = world();
+    let endless = endless.command("/bin/sh").args(["-c", "yes & yes & exec yes"]);
+    let output = endless.output(Deadline::exactly(Duration::from_millis(300))).unwrap();
+    assert!(output.timed_out);
+}
+
 /// Namespaces are known by their names, late ones too.
 #[test]
 fn namespaces_are_bound_by_name() {
