@@ -122,3 +122,18 @@ fn host_routes_come_and_go() {
     lab.up().unwrap_err();
     assert_eq!(with_anothers.changes(&Inventory::of(lab.host()).unwrap()), []);
 }
+
+/// A device of the host's that forwarded although forwarding was off does so again after `down`.
+#[rstest]
+#[case::ipv4("gateway-one-subnet", "net.ipv4.ip_forward", "net.ipv4.conf.eth0.forwarding")]
+#[case::ipv6("gateway-v6", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.eth0.forwarding")]
+fn a_devices_own_forwarding_is_put_back(#[case] topology: &str, #[case] all: &str, #[case] own: &str) {
+    let mut lab = Lab::builder(Topology::shipped(topology).unwrap()).prepare().unwrap();
+    lab.host().set_sysctl(own, "1").unwrap();
+    let before = Inventory::of(lab.host()).unwrap();
+    lab.up().unwrap();
+    assert_eq!(lab.host().sysctl(all).unwrap(), "1");
+    lab.down().unwrap();
+    assert_eq!(before.changes(&Inventory::of(lab.host()).unwrap()), []);
+    assert_eq!(lab.host().sysctl(own).unwrap(), "1");
+}

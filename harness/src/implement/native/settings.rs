@@ -18,14 +18,14 @@ impl Settings {
             topology.bridges.iter().flat_map(|bridge| &bridge.addresses).any(|net| net.addr().is_ipv4() == v4)
         };
         if has(true) {
-            self.change(host, "net.ipv4.ip_forward", "1")?;
+            self.turn_on(host, "net.ipv4.ip_forward", "net.ipv4.conf")?;
         }
         if has(false) {
             // A host that forwards ignores router advertisements, and loses its default route, unless told otherwise.
             if let Some(uplink) = &topology.host.uplink {
                 self.change(host, &format!("net.ipv6.conf.{}.accept_ra", uplink.interface.replace('.', "/")), "2")?;
             }
-            self.change(host, "net.ipv6.conf.all.forwarding", "1")?;
+            self.turn_on(host, "net.ipv6.conf.all.forwarding", "net.ipv6.conf")?;
         }
         Ok(())
     }
@@ -40,6 +40,22 @@ impl Settings {
             self.change(host, &format!("net.ipv4.conf.{}.route_localnet", bridge.name.replace('.', "/")), "1")?;
         }
         Ok(())
+    }
+
+    /// Turns forwarding on, which sets every device's own and that of devices to come: those that forwarded before are put
+    /// back after it.
+    fn turn_on(&mut self, host: &Namespace, name: &str, conf: &str) -> Result<()> {
+        if host.sysctl(name)? == "1" {
+            return Ok(());
+        }
+        let devices = host.links().list()?.into_iter().map(|link| link.name.replace('.', "/"));
+        for device in devices.chain(["default".to_owned()]) {
+            let own = format!("{conf}.{device}.forwarding");
+            if host.sysctl_if_there(&own)?.is_some_and(|value| value == "1") {
+                self.before.push((own, "1".to_owned()));
+            }
+        }
+        self.change(host, name, "1")
     }
 
     /// Sets one sysctl, unless it is so already.

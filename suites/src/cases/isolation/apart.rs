@@ -26,7 +26,12 @@ pub(super) fn ports_do_not_talk(stage: &mut Stage) -> Result<()> {
             let gateway = stage.gateway(&from, version).expect("it has a gateway");
             expect!(from.ping(stage.host().at(gateway)), Reply { ttl: 64, .. });
             expect!(to.ping(stage.host().at(gateway)), Reply { ttl: 64, .. });
+            let wire = to.tap(to.device())?;
+            knock(&from.injector(from.device())?, straight(version, &from, &to), PORT)?;
+            // For as long as this finds no reply, the knocks have had time to arrive.
             expect!(from.ping(version.of(&to)), NoReply | Unreachable { .. });
+            let host = (&**stage.host(), stage.bridge_of(&to));
+            expect!(wire.frames(knocks(PORT)).before(host), 0);
         }
     }
     // It is the isolation that keeps them apart, by the bridge or by rules: the same two talk as soon as it is taken away.
@@ -34,8 +39,24 @@ pub(super) fn ports_do_not_talk(stage: &mut Stage) -> Result<()> {
     host.apply(link::set_port(port, host.index(port)?, link::PortFlag::Isolated, false))?;
     host.firewall().flush()?;
     stage.cold()?;
-    expect!(stage.node("netns2").ping(stage.node("netns1")), Reply { .. });
+    let (from, to) = (stage.node("netns2"), stage.node("netns1"));
+    expect!(from.ping(to), Reply { .. });
+    for version in stage.versions() {
+        let wire = to.tap(to.device())?;
+        knock(&from.injector(from.device())?, straight(version, from, to), PORT)?;
+        is_heard(&wire, PORT);
+    }
     Ok(())
+}
+
+/// The way from a node to another on its bridge, whose MAC address it knows: nothing is lost for want of a neighbour.
+fn straight(version: Version, from: &Node, to: &Node) -> Way {
+    Way {
+        source_mac: from.mac(),
+        destination_mac: to.mac(),
+        source: version.of(from).address,
+        destination: version.of(to).address,
+    }
 }
 
 pub(super) fn no_way_around(stage: &mut Stage) -> Result<()> {
