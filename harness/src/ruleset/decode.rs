@@ -13,8 +13,8 @@ pub(crate) fn exprs(list: &Attributes) -> Vec<Expr> {
     list.all(1)
         .map(|element| {
             let element = Attributes::of(element);
-            let name = element.string(1).unwrap_or_else(|| "?".into());
-            expr(&name, &element.nested(nfta::element::DATA)).unwrap_or(Expr::Other { name })
+            let name = element.string(nfta::expr::NAME).unwrap_or_else(|| "?".into());
+            expr(&name, &element.nested(nfta::expr::DATA)).unwrap_or(Expr::Other { name })
         })
         .collect()
 }

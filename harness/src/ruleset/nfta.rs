@@ -35,6 +35,12 @@ pub(crate) mod rule {
     pub(crate) const USERDATA: u16 = 7;
 }
 
+/// `NFTA_EXPR_*`.
+pub(crate) mod expr {
+    pub(crate) const NAME: u16 = 1;
+    pub(crate) const DATA: u16 = 2;
+}
+
 /// `NFTA_SET_*`.
 pub(crate) mod set {
     pub(crate) const TABLE: u16 = 1;

@@ -27,9 +27,8 @@ pub(super) fn set(host: &Namespace, topology: &Topology) -> Result<()> {
     };
     // Not every kernel has nf_tables for ARP, and the network works without it.
     match replace(Some(rules::for_arp(topology))) {
-        Err(Error::Kernel { source, .. }) if is_missing(&source) => replace(None),
         // What is missing may be another thing, and then it is told again.
-        Err(Error::Unsupported(_)) => replace(None),
+        Err(error) if is_missing(&error) => replace(None),
         other => other,
     }
 }
@@ -43,8 +42,12 @@ fn add_chain(batch: &mut Batch, (family, chain, hook, texts): rules::Chain) -> R
     texts.iter().try_for_each(|text| batch.add_rule(family, TABLE, chain, text))
 }
 
-fn is_missing(refusal: &std::io::Error) -> bool {
-    matches!(refusal.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::ENOENT))
+fn is_missing(error: &Error) -> bool {
+    match error {
+        Error::Kernel { source, .. } => matches!(source.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::ENOENT)),
+        Error::Unsupported(_) => true,
+        _ => false,
+    }
 }
 
 /// Takes every rule of ours away.
