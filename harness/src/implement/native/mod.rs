@@ -140,13 +140,18 @@ impl Native {
         if self.does(Step::TakeRulesAway) {
             firewall::clear(&site.host)?;
         }
-        let stood = self.stands().remove(&key(site)?).unwrap_or_default();
+        let key = key(site)?;
         if self.does(Step::TakeLinksAway) {
-            stood.routes.iter().rev().try_for_each(|route| site.host.delete_route_if_there(route))?;
+            let routes = self.stands().get(&key).map(|stands| stands.routes.clone()).unwrap_or_default();
+            routes.iter().rev().try_for_each(|route| site.host.delete_route_if_there(route))?;
             wiring::down(site)?;
         }
         self.forget(site, topology)?;
-        if self.does(Step::PutSysctlsBack) { stood.settings.put_back(&site.host) } else { Ok(()) }
+        // Known until here: a `down` that failed before can be tried again.
+        match self.stands().remove(&key) {
+            Some(stands) if self.does(Step::PutSysctlsBack) => stands.settings.put_back(&site.host),
+            _ => Ok(()),
+        }
     }
 
     fn add_here(&self, site: &Site, request: &Request) -> Result<Reply> {
