@@ -79,14 +79,14 @@ pub fn implementation(name: &str) -> Result<Subject> {
     described(Arc::new(Driver::embedded(shipped.name, shipped.files)), None)
 }
 
-/// Every implementation that comes with the command by its name, whether it is installed or not, and what came of asking
-/// it; they are asked side by side.
+/// Every implementation that comes with the command, whether it is installed or not, or why it cannot be asked; they are
+/// asked side by side.
 #[must_use]
-pub fn all() -> Vec<(&'static str, Result<Subject>)> {
+pub fn all() -> Vec<Result<Subject, String>> {
+    let ask = |name| implementation(name).map_err(|error| format!("asking {name} what it is: {error}"));
     thread::scope(|scope| {
-        let asked: Vec<_> = names().map(|name| (name, scope.spawn(move || implementation(name)))).collect();
-        let answer = |asked: thread::ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
-        asked.into_iter().map(|(name, asked)| (name, answer(asked))).collect()
+        let asked: Vec<_> = names().map(|name| scope.spawn(move || ask(name))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 
@@ -120,7 +120,7 @@ mod tests {
     /// Each is called what its folder is called, and its deviations make sense.
     #[test]
     fn all_are_whole() {
-        for (name, subject) in all() {
+        for (subject, name) in all().into_iter().zip(names()) {
             let subject = subject.unwrap();
             assert_eq!(subject.description.name, name);
             deviations(&subject).unwrap();

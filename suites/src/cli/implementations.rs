@@ -15,17 +15,16 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Ended {
     netproof::environment::ready().map_err(|error| Wrong::environment(error.to_string()))?;
-    let (mut subjects, mut wrong) = (Vec::new(), Vec::new());
-    for (name, subject) in shipped::all() {
+    let (mut subjects, mut status) = (Vec::new(), 0);
+    for subject in shipped::all() {
         match subject {
             Ok(subject) => subjects.push(subject),
-            Err(error) => wrong.push(format!("asking {name} what it is: {error}")),
+            Err(error) => {
+                anstream::eprintln!("{error}");
+                status = 2;
+            }
         }
     }
-    for error in &wrong {
-        anstream::eprintln!("{error}");
-    }
-    let status = if wrong.is_empty() { 0 } else { 2 };
     if args.json {
         let all: Vec<_> = subjects.iter().map(|subject| &subject.description).collect();
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;

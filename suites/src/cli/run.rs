@@ -182,8 +182,8 @@ pub(super) fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
 fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     let mut subjects: Vec<Subject> = Vec::new();
     if args.all {
-        for (name, subject) in shipped::all() {
-            let subject = subject.map_err(|error| Wrong::new(format!("asking {name} what it is: {error}")))?;
+        for subject in shipped::all() {
+            let subject = subject?;
             match &subject.description.missing {
                 Some(how) => anstream::eprintln!("{} is not installed: {how}", subject.description.name),
                 None => subjects.push(subject),
