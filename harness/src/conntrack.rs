@@ -24,12 +24,32 @@ pub struct Flow {
     tuple: Vec<u8>,
 }
 
-const SUBSYSTEM: u16 = 1 << 8;
+/// What the messages say, as `linux/netfilter/nfnetlink_conntrack.h` numbers it.
+mod kernel {
+    const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8;
+    pub(super) const IPCTNL_MSG_CT_GET: u16 = SUBSYSTEM | 1;
+    pub(super) const IPCTNL_MSG_CT_DELETE: u16 = SUBSYSTEM | 2;
+
+    pub(super) const CTA_TUPLE_ORIG: u16 = 1;
+    pub(super) const CTA_TUPLE_REPLY: u16 = 2;
+
+    pub(super) const CTA_TUPLE_IP: u16 = 1;
+    pub(super) const CTA_TUPLE_PROTO: u16 = 2;
+
+    pub(super) const CTA_IP_V4_SRC: u16 = 1;
+    pub(super) const CTA_IP_V4_DST: u16 = 2;
+    pub(super) const CTA_IP_V6_SRC: u16 = 3;
+    pub(super) const CTA_IP_V6_DST: u16 = 4;
+
+    pub(super) const CTA_PROTO_NUM: u16 = 1;
+    pub(super) const CTA_PROTO_SRC_PORT: u16 = 2;
+    pub(super) const CTA_PROTO_DST_PORT: u16 = 3;
+}
 
 impl Namespace {
     /// The flows that the kernel remembers. Equivalent to `conntrack -L`.
     pub fn flows(&self) -> Result<Vec<Flow>> {
-        let dumped = NetfilterSocket::open(self)?.dump("listing flows", SUBSYSTEM | 1, 0, &[])?;
+        let dumped = NetfilterSocket::open(self)?.dump("listing flows", kernel::IPCTNL_MSG_CT_GET, 0, &[])?;
         Ok(dumped.iter().filter_map(|part| read(part.family, &part.attributes)).collect())
     }
 
@@ -37,9 +57,9 @@ impl Namespace {
     pub fn delete_flows(&self, unwanted: impl Fn(&Flow) -> bool) -> Result<()> {
         let socket = NetfilterSocket::open(self)?;
         for flow in self.flows()?.iter().filter(|flow| unwanted(flow)) {
-            const NESTED: u16 = 1 << 15;
-            let body = body(flow.family, &[attribute(1 | NESTED, &flow.tuple)]);
-            socket.send("deleting a flow", &message(SUBSYSTEM | 2, REQUEST, 1, &body))?;
+            const NESTED: u16 = libc::NLA_F_NESTED as u16;
+            let body = body(flow.family, &[attribute(kernel::CTA_TUPLE_ORIG | NESTED, &flow.tuple)]);
+            socket.send("deleting a flow", &message(kernel::IPCTNL_MSG_CT_DELETE, REQUEST, 1, &body))?;
             // It may have ended by itself.
             if let Some(refusal) = socket.refusals()?.iter().find(|refusal| refusal.errno != libc::ENOENT) {
                 return Err(socket.error("deleting a flow", refusal));
@@ -50,21 +70,23 @@ impl Namespace {
 }
 
 fn read(family: u8, flow: &Attributes) -> Option<Flow> {
-    let (original, protocol) = ends(&flow.nested(1))?;
-    let (reply, _) = ends(&flow.nested(2))?;
-    Some(Flow { protocol, original, reply, family, tuple: flow.bytes(1)?.to_owned() })
+    let (original, protocol) = ends(&flow.nested(kernel::CTA_TUPLE_ORIG))?;
+    let (reply, _) = ends(&flow.nested(kernel::CTA_TUPLE_REPLY))?;
+    Some(Flow { protocol, original, reply, family, tuple: flow.bytes(kernel::CTA_TUPLE_ORIG)?.to_owned() })
 }
 
 fn ends(tuple: &Attributes) -> Option<((SocketAddr, SocketAddr), u8)> {
-    let (ip, transport) = (tuple.nested(1), tuple.nested(2));
+    let (ip, transport) = (tuple.nested(kernel::CTA_TUPLE_IP), tuple.nested(kernel::CTA_TUPLE_PROTO));
     let address = |v4: u16, v6: u16| {
         let four = ip.bytes(v4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from);
         four.or_else(|| ip.bytes(v6).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from))
     };
     let port = |kind| transport.bytes(kind).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
-    let source = SocketAddr::new(address(1, 3)?, port(2));
-    let destination = SocketAddr::new(address(2, 4)?, port(3));
-    Some(((source, destination), transport.bytes(1)?.first().copied()?))
+    let source =
+        SocketAddr::new(address(kernel::CTA_IP_V4_SRC, kernel::CTA_IP_V6_SRC)?, port(kernel::CTA_PROTO_SRC_PORT));
+    let destination =
+        SocketAddr::new(address(kernel::CTA_IP_V4_DST, kernel::CTA_IP_V6_DST)?, port(kernel::CTA_PROTO_DST_PORT));
+    Some(((source, destination), transport.bytes(kernel::CTA_PROTO_NUM)?.first().copied()?))
 }
 
 #[cfg(test)]

@@ -102,14 +102,6 @@ impl Namespace {
     }
 }
 
-/// What was to be taken away may have gone by itself since it was listed.
-pub(crate) fn ignoring_gone(result: Result<()>) -> Result<()> {
-    match result {
-        Err(crate::Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        other => other,
-    }
-}
-
 fn message(link: u32, address: IpAddr) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = family(address);

@@ -39,18 +39,30 @@ impl Namespace {
 
     /// What a sysctl is set to, without the line's end. Equivalent to `sysctl -n NAME`.
     pub fn sysctl(&self, name: &str) -> Result<String> {
-        let path = path_here(name)?;
-        let read = self.run(|| fs::read_to_string(path))?;
-        let text = read.map_err(|error| Error::kernel(format!("reading sysctl {name}"), self.name(), error))?;
-        Ok(text.trim_end().to_owned())
+        self.run(|| self.read_here(name))?
     }
 
     /// Like [`Namespace::sysctl`]; `None` where this kernel does not have it.
     pub fn sysctl_if_there(&self, name: &str) -> Result<Option<String>> {
-        match self.sysctl(name) {
-            Err(Error::Kernel { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some),
-        }
+        if_there(self.sysctl(name))
+    }
+
+    /// Like [`Namespace::sysctl_if_there`] for each of these, all from one thread inside.
+    pub fn sysctls_if_there<N: AsRef<str> + Sync>(&self, names: &[N]) -> Result<Vec<Option<String>>> {
+        self.run(|| names.iter().map(|name| if_there(self.read_here(name.as_ref()))).collect())?
+    }
+
+    fn read_here(&self, name: &str) -> Result<String> {
+        let read = fs::read_to_string(path_here(name)?);
+        let text = read.map_err(|error| Error::kernel(format!("reading sysctl {name}"), self.name(), error))?;
+        Ok(text.trim_end().to_owned())
+    }
+}
+
+fn if_there(read: Result<String>) -> Result<Option<String>> {
+    match read {
+        Err(Error::Kernel { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -135,6 +147,8 @@ mod tests {
         assert_eq!(one.sysctl("net.ipv4.ip_forward").unwrap(), "1");
         assert_eq!(other.sysctl("net.ipv4.ip_forward").unwrap(), "0");
         assert_eq!(one.sysctl_if_there("net.ipv4.no_such").unwrap(), None);
+        let several = one.sysctls_if_there(&["net.ipv4.no_such", "net.ipv4.ip_forward"]).unwrap();
+        assert_eq!(several, [None, Some("1".to_owned())]);
         let error = one.set_sysctl("net.ipv4.no_such", "1").unwrap_err().to_string();
         assert!(error.contains("net.ipv4.no_such=1 in namespace one"), "{error}");
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{
     Result, Topology, forge,
     implement::Site,
-    neigh::{self, ignoring_gone},
+    neigh,
     topology::{Publish, Transport},
 };
 
@@ -14,7 +14,8 @@ pub(super) fn forget_neighbours(site: &Site, topology: &Topology) -> Result<()> 
     let gone: Vec<IpAddr> = addresses(topology);
     for entry in site.host.neighbours().list()? {
         if gone.contains(&entry.address) {
-            ignoring_gone(site.host.apply(neigh::delete(site.host.index(&entry.dev)?, entry.address)))?;
+            // It may have gone by itself since it was listed.
+            site.host.apply(neigh::delete(site.host.index(&entry.dev)?, entry.address).may_be_gone())?;
         }
     }
     Ok(())

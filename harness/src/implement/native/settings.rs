@@ -49,10 +49,11 @@ impl Settings {
             return Ok(());
         }
         let devices = host.links().list()?.into_iter().map(|link| link.name.replace('.', "/"));
-        for device in devices.chain(["default".to_owned()]) {
-            let own = format!("{conf}.{device}.forwarding");
-            if host.sysctl_if_there(&own)?.is_some_and(|value| value == "1") {
-                self.before.push((own, "1".to_owned()));
+        let devices = devices.chain(["default".to_owned()]);
+        let own: Vec<String> = devices.map(|device| format!("{conf}.{device}.forwarding")).collect();
+        for (own, value) in own.iter().zip(host.sysctls_if_there(&own)?) {
+            if value.as_deref() == Some("1") {
+                self.before.push((own.clone(), "1".to_owned()));
             }
         }
         self.change(host, name, "1")
