@@ -6,7 +6,8 @@
 //! - operational states, carriers and port states: they follow the other end, and the link watch's own pace;
 //! - interface indices, and the peer of a veth by index: a link that was made anew is the same link;
 //! - IPv6 link-local addresses, the routes and multicast filters that come with addresses: the kernel's own, whenever a link comes up;
-//! - sysctls of a device that is only in one of the two inventories: the link itself is told;
+//! - sysctls that are only in one of the two inventories: they come and go with a device, which is told itself, or with a
+//!   module of the kernel's, which somebody else on the machine may have loaded;
 //! - sysctls that count (`nf_conntrack_count`), or that repeat what a link says (`conf.DEV.mtu`).
 
 use std::{
@@ -152,18 +153,13 @@ impl Inventory {
     fn sysctl_changes(&self, after: &Self) -> Vec<Change> {
         let in_both =
             |name: &str| device_of(name).is_none_or(|dev| self.devices.contains(dev) && after.devices.contains(dev));
-        let names: BTreeSet<&String> = self.sysctls.keys().chain(after.sysctls.keys()).collect();
-        let changed =
-            names.into_iter().filter(|name| in_both(name) && self.sysctls.get(*name) != after.sysctls.get(*name));
-        let line = |(sign, name, value): (Sign, &String, Option<&String>)| {
-            value.map(|value| Change { kind: Kind::Sysctl, sign, text: format!("{} = {value}", dotted(name)) })
+        let both = self.sysctls.iter().filter_map(|(name, old)| Some((name, old, after.sysctls.get(name)?)));
+        let changed = both.filter(|(name, old, new)| old != new && in_both(name));
+        let line = |sign, name: &str, value: &str| {
+            let text = format!("{} = {value}", dotted(name));
+            Change { kind: Kind::Sysctl, sign, text }
         };
-        changed
-            .flat_map(|name| {
-                [(Sign::Removed, name, self.sysctls.get(name)), (Sign::Added, name, after.sysctls.get(name))]
-            })
-            .filter_map(line)
-            .collect()
+        changed.flat_map(|(name, old, new)| [line(Sign::Removed, name, old), line(Sign::Added, name, new)]).collect()
     }
 }
 

@@ -18,8 +18,9 @@ use crate::{
     topology::{Destination, Interface, Route, Uplink},
 };
 
-/// The interface index of the uplink in `host`: high, so that it is in nobody's way.
-const UPLINK: u32 = 2;
+/// The interface index of the uplink in `host`: high, so that it is in nobody's way. The low ones are those of the tunnels
+/// that a namespace is born with where their modules are loaded (`tunl0`, `sit0`).
+const UPLINK: u32 = 1000;
 
 pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
     static READY: OnceLock<()> = OnceLock::new();
@@ -75,7 +76,7 @@ fn uplink(uplink: &Uplink, host: &Namespace, outside: Namespace) -> Result<Node>
     });
     host.apply_all(addresses.chain(routes))?;
     for (namespace, name) in [(host, uplink.interface.as_str()), (&outside, "eth0")] {
-        namespace.link_message(name)?;
+        namespace.settle(&[name])?;
         // Usable once the node is in the multicast group in which the address is asked for. With `nodad` the kernel
         // says at once that it is, and joins the group later.
         if gateways.iter().any(|address| address.addr().is_ipv6()) {
@@ -88,7 +89,8 @@ fn uplink(uplink: &Uplink, host: &Namespace, outside: Namespace) -> Result<Node>
 
 /// Waits until the host's links of these names are gone.
 pub(super) fn wait_gone(host: &Namespace, links: &BTreeSet<String>) -> Result<()> {
-    let deadline = Deadline::after(Duration::from_secs(10));
+    // Kernels before 5.16 look through every tracked flow of the machine for each namespace that goes.
+    let deadline = Deadline::after(Duration::from_secs(30));
     let mut changes = host.link_changes()?;
     while links.iter().any(|link| host.link_message(link).is_ok()) {
         if !changes.wait(deadline)? {
@@ -152,6 +154,10 @@ const IPV4_CONF: &[Setting] = &[
     ("accept_redirects", "1"),
     ("send_redirects", "1"),
     ("shared_media", "1"),
+    ("drop_gratuitous_arp", "0"),
+    ("ignore_routes_with_linkdown", "0"),
+    // As the kernel has it: systemd sets 1 on the machine, and so in every namespace.
+    ("promote_secondaries", "0"),
 ];
 
 const IPV6: &[Setting] = &[

@@ -226,7 +226,8 @@ fn unique_macs(stage: &mut Stage) -> Result<()> {
     for node in stage.nodes() {
         all.extend(node.links().list()?.into_iter().map(|link| (link, node.name())));
     }
-    for (link, place) in all.into_iter().filter(|(link, _)| link.name != "lo") {
+    let born = born_links()?;
+    for (link, place) in all.into_iter().filter(|(link, _)| !born.contains(&link.name)) {
         let owner = format!("{} in {place}", link.name);
         let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
         if let Some(bridge) = bridges.iter().find(|bridge| place != "host" && bridge.mac == link.mac) {

@@ -87,6 +87,13 @@ mod prelude {
         text.parse().expect("a case's own prefixes are well-formed")
     }
 
+    /// The links that nobody made: `lo`, and where their modules are loaded tunnels that nobody can delete (`tunl0`, `sit0`;
+    /// `net.core.fb_tunnels_only_for_init_net`).
+    pub(super) fn born_links() -> Result<Vec<String>> {
+        let links = netproof::Namespace::new("fresh")?.links().list()?;
+        Ok(links.into_iter().map(|link| link.name).collect())
+    }
+
     /// A route written in a case: where to, and by which device.
     pub(super) fn on_link(to: &str, dev: &str) -> netproof::topology::Route {
         let to = if to == "default" {

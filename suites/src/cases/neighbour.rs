@@ -197,7 +197,6 @@ fn solicitations(stage: &mut Stage) -> Result<()> {
 
 fn nobody_answers(stage: &mut Stage) -> Result<()> {
     let (netns1, netns2) = (stage.node("netns1"), stage.node("netns2"));
-    answers_at_once(stage, stage.bridge_of(netns1))?;
     for version in stage.versions() {
         let nobody = Target::from(match version {
             Version::V4 => IpAddr::from([10, 20, 30, 222]),
@@ -215,17 +214,7 @@ fn nobody_answers(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Who answers for others waits for up to 0.8 s, so that the owner comes first: not here.
-fn answers_at_once(stage: &Stage, device: &str) -> Result<()> {
-    let device = device.replace('.', "/");
-    for ip in ["ipv4", "ipv6"] {
-        stage.host().set_sysctl(&format!("net.{ip}.neigh.{device}.proxy_delay"), "0")?;
-    }
-    Ok(())
-}
-
 fn no_proxy(stage: &mut Stage) -> Result<()> {
-    answers_at_once(stage, "eth0")?;
     let addresses = stage.nodes().iter().flat_map(|node| node.prefixes()).map(IpNet::addr);
     answers_for_itself_alone(stage, addresses.collect())
 }

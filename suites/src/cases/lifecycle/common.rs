@@ -89,12 +89,14 @@ pub(super) fn reaches(from: &Node, to: impl Into<Target>) -> bool {
     look.is_ok_and(|outcome| outcome.answered())
 }
 
-/// A namespace has no link, address or route but those of `lo`.
-pub(super) fn nothing_of_network(node: &netproof::Namespace) {
-    let of_network = |dev: &str| dev != "lo";
+/// A namespace has no link, address or route but those that it was born with.
+pub(super) fn nothing_of_network(node: &netproof::Namespace) -> Result<()> {
+    let born = born_links()?;
+    let of_network = |dev: &str| !born.iter().any(|own| own == dev);
     expect!(node.links(), list if !list.iter().any(|link| of_network(&link.name)));
     expect!(node.addresses(), list if !list.iter().any(|address| of_network(&address.dev)));
     expect!(node.routes(), list if !list.iter().any(|route| route.dev.as_deref().is_some_and(of_network)));
+    Ok(())
 }
 
 /// A further node like the topology's last, with addresses that nobody has.

@@ -78,8 +78,7 @@ pub(super) fn nodes_empty(stage: &mut Stage) -> Result<()> {
     stage.up()?;
     let nodes = stage.nodes().to_vec();
     stage.down()?;
-    nodes.iter().for_each(|node| nothing_of_network(node));
-    Ok(())
+    nodes.iter().try_for_each(|node| nothing_of_network(node))
 }
 
 pub(super) fn after_changes(stage: &mut Stage) -> Result<()> {

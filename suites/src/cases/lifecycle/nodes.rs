@@ -71,8 +71,7 @@ pub(super) fn leaves_nothing(stage: &mut Stage) -> Result<()> {
     expect!(stage.host().link(&port), None);
     same(&before.changes(&Inventory::of(stage.host())?), EVERYTHING, "after `add` and `remove`")?;
     // The namespace that the suite made for it: an implementation that has its own takes that away with all that is in it.
-    nothing_of_network(stage.site().node("newcomer")?);
-    Ok(())
+    nothing_of_network(stage.site().node("newcomer")?)
 }
 
 pub(super) fn comes_back(stage: &mut Stage) -> Result<()> {
