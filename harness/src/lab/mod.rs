@@ -170,9 +170,13 @@ impl Lab {
         Ok(())
     }
 
-    /// Has the implementation take down what it built.
+    /// Has the implementation take down what it built. Nodes that were in namespaces of its own are the lab's again: held by
+    /// anybody, such a namespace would outlive its container, and so would the devices in it.
     pub fn down(&mut self) -> Result<()> {
         self.is_up = false;
+        for node in &mut self.nodes {
+            *node = Node::new(self.site.node(node.name())?.clone(), node.interfaces());
+        }
         self.implementation.down(&self.site, &Request::new(&self.asked))
     }
 
