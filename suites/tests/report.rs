@@ -127,6 +127,7 @@ fn text_tells_the_story() {
         "  claim: Nodes on one bridge answer each other's pings",
         "  failing: Containers of one network cannot talk to each other.",
         "  again: netproof run pair/peers-reach-each-other@pair\n",
+        "  look around: netproof shell pair/peers-reach-each-other@pair\n",
         "  expectation failed at pair.rs:7",
         "ERROR pair/peers-reach-each-other on pair",
         "unsupported 1 x native: ",

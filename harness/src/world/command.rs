@@ -27,7 +27,7 @@ use super::{SCRATCH, World, cgroup::Subtree, init::is_ready_by, sys};
 use crate::{Deadline, Error, Namespace, Result};
 
 /// A program to be started in a world.
-#[must_use = "nothing runs before `output` or `spawn`"]
+#[must_use = "nothing runs before `output`, `status` or `spawn`"]
 pub struct Command<'world> {
     world: &'world World,
     program: PathBuf,
@@ -59,6 +59,14 @@ pub struct Output {
 #[must_use]
 pub struct Child {
     process: Process,
+}
+
+/// What a program reads from and prints to.
+#[derive(Clone, Copy)]
+enum Ends {
+    Pipes,
+    Nothing,
+    Ours,
 }
 
 /// Shared by whoever waits for it and the world, which in the end reaps what nobody has waited for.
@@ -146,21 +154,35 @@ impl<'world> Command<'world> {
         self.run(deadline).map_err(|error| Error::kernel(format!("running {}", program.display()), namespace, error))
     }
 
+    /// Runs it in front of the user until it exits, however long that takes: with the standard input, output and error of
+    /// this process, and in its process group, so that a shell has the terminal and keys like Ctrl-C reach the program
+    /// (and this process).
+    pub fn status(self) -> Result<ExitStatus> {
+        let (program, namespace) = (self.program.clone(), self.inside.name().to_owned());
+        let ended = self.start(Ends::Ours).and_then(|process| held(&process).wait());
+        ended.map_err(|error| Error::kernel(format!("running {}", program.display()), namespace, error))
+    }
+
     /// Starts it, with nothing to read and nowhere to print.
     pub fn spawn(self) -> Result<Child> {
         let (program, namespace) = (self.program.clone(), self.inside.name().to_owned());
-        let started = self.start(false);
+        let started = self.start(Ends::Nothing);
         let process =
             started.map_err(|error| Error::kernel(format!("starting {}", program.display()), namespace, error))?;
         Ok(Child { process })
     }
 
-    fn start(&self, piped: bool) -> io::Result<Process> {
-        let end = || if piped { Stdio::piped() } else { Stdio::null() };
+    fn start(&self, ends: Ends) -> io::Result<Process> {
+        let end = || match ends {
+            Ends::Pipes => Stdio::piped(),
+            Ends::Nothing => Stdio::null(),
+            Ends::Ours => Stdio::inherit(),
+        };
         let mut command = process::Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(SCRATCH).stdin(end()).stdout(end()).stderr(end());
-        sys::set_apart(&mut command, self.world.cgroup.as_ref().map(Subtree::procs).transpose()?);
+        let procs = self.world.cgroup.as_ref().map(Subtree::procs).transpose()?;
+        sys::set_apart(&mut command, !matches!(ends, Ends::Ours), procs);
         let process = Arc::new(Mutex::new(self.world.with_all(&self.inside, || command.spawn())?));
         let mut children = self.world.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain(is_still_there);
@@ -169,7 +191,7 @@ impl<'world> Command<'world> {
     }
 
     fn run(self, deadline: Deadline) -> io::Result<Output> {
-        let process = self.start(true)?;
+        let process = self.start(Ends::Pipes)?;
         let mut process = held(&process);
         let pid = Pid::from_raw(process.id() as i32);
         let mut pipes = Pipes::of(&mut process, self.input, self.most)?;

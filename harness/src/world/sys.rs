@@ -125,15 +125,16 @@ pub(super) fn set_capabilities(sets: &Capabilities) -> io::Result<()> {
     }
 }
 
-/// What the command's process does before it becomes the program: it begins a session, without the user's terminal, with
-/// signals and file modes as they are by default, and joins the cgroup whose open `cgroup.procs` this is.
-pub(super) fn set_apart(command: &mut process::Command, procs: Option<OwnedFd>) {
+/// What the command's process does before it becomes the program: it takes signals and file modes as they are by default,
+/// begins a session, without the user's terminal, unless it is to have that, and joins the cgroup whose open
+/// `cgroup.procs` this is.
+pub(super) fn set_apart(command: &mut process::Command, has_session: bool, procs: Option<OwnedFd>) {
     let prepare = move || {
         default_dispositions();
         // SAFETY: none takes a pointer, but for two bytes that are there, to a descriptor that the closure owns.
         unsafe {
             libc::umask(0o022);
-            if libc::setsid() < 0 {
+            if has_session && libc::setsid() < 0 {
                 return Err(io::Error::last_os_error());
             }
             match &procs {

@@ -38,6 +38,19 @@ fn a_program_sees_the_lab() {
     assert_eq!(sh(&world, "echo 1 >/proc/sys/net/ipv4/ip_forward").0, Some(0));
 }
 
+/// A program in front of the user is in the user's session, which has no number in here, and its exit status is told; any
+/// other is in one of its own.
+#[test]
+fn who_has_the_terminal_is_in_its_session() {
+    let world = world();
+    let script = "read -r _ _ _ _ _ session _ </proc/self/stat; [ $session -eq 0 ] && exit 7; exit 8";
+    let status = world.command("/bin/sh").args(["-c", script]).status().unwrap();
+    assert_eq!(status.code(), Some(7));
+    assert_eq!(sh(&world, script), (Some(8), String::new()));
+    let error = world.command("/no/such/program").status().unwrap_err().to_string();
+    assert!(error.starts_with("running /no/such/program in namespace host: "), "{error}");
+}
+
 /// What a program leaves running is killed with the world, its cgroups however deep go too, and nobody waits for it.
 #[test]
 fn a_daemon_dies_with_the_world() {

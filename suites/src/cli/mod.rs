@@ -19,6 +19,7 @@ mod matrix;
 mod mutants;
 mod run;
 mod select;
+mod shell;
 
 /// Something that the user has to put right, told on standard error.
 #[derive(Debug)]
@@ -76,6 +77,13 @@ enum Command {
     List(list::Args),
     /// Tell what a case claims, with a picture, its source, and what failing would mean
     Explain(explain::Args),
+    /// Open a shell in a lab: as an implementation builds a topology, or where a case fails
+    ///
+    /// Of a topology, the implementation builds it first. A case is tried first, and the shell opens where it failed, in
+    /// the lab as the case left it. There, `ip netns exec netns1 COMMAND` runs a command in a node (with `--in netns1`, /sys
+    /// is still that of `host`). What is written to /etc, /var, /run and /tmp is gone with the lab, and the lab with the
+    /// shell. Exits as the shell, or COMMAND, does.
+    Shell(shell::Args),
     /// Tell what this machine has of what labs need, and what to do about what it has not
     Doctor,
     /// List the implementations that come with the command: versions, topologies, how to install what is missing
@@ -109,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Implementations(args) => implementations::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Mutants(args) => mutants::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "netproof", &mut script);
@@ -185,6 +194,7 @@ mod tests {
             let found = match command {
                 Command::Run(args) => run::items(&args).map(|items| items.len()),
                 Command::Explain(args) => explain::cases(&args).map(|cases| cases.len()),
+                Command::Shell(args) => shell::meant(&args).map(|_| 1),
                 _ => Ok(1),
             };
             assert!(found.unwrap_or_else(|wrong| panic!("{words:?}: {}", wrong.message)) > 0);

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Grade the implementation that this driver attaches (docs/driver-protocol.md); can be given again
     #[arg(long, value_name = "PATH")]
     driver: Vec<PathBuf>,
-    #[arg(long, value_name = "NAME", help = implementation_help())]
+    #[arg(long, value_name = "NAME", help = implementation_help("Grade", "; can be given again"))]
     implementation: Vec<String>,
     /// Grade every implementation that comes with the command and is installed
     #[arg(long, conflicts_with_all = ["implementation", "deviations"])]
@@ -283,9 +283,10 @@ fn default_jobs() -> u16 {
     u16::try_from(processors * 4).unwrap_or(16)
 }
 
-fn implementation_help() -> String {
+/// What `--implementation` does, and which there are.
+pub(super) fn implementation_help(what: &str, more: &str) -> String {
     let names = shipped::names().collect::<Vec<_>>().join(", ");
-    format!("Grade an implementation that comes with the command: {names}; can be given again [default: native]")
+    format!("{what} an implementation that comes with the command: {names}{more} [default: native]")
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {

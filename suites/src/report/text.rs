@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style as Ansi};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use netproof::Topology;
 
 use super::{Graded, Report};
 use crate::{
@@ -85,7 +86,13 @@ fn failure(text: &mut String, graded: &Graded, outcome: &Outcome, others: &[&Out
     if let Some(case) = all_cases().find(|case| case.id == outcome.id) {
         let _ = writeln!(text, "  claim: {}\n  source: {}\n  failing: {}", case.claim, case.source, case.failing);
     }
-    let _ = writeln!(text, "  again: netproof run{} {}@{}", chosen(graded), outcome.id, outcome.topology);
+    let place = match Topology::shipped(&outcome.topology) {
+        Ok(_) => format!("{}@{}", outcome.id, outcome.topology),
+        Err(_) => format!("--topology FILE {}", outcome.id),
+    };
+    for (what, command) in [("again", "run"), ("look around", "shell")] {
+        let _ = writeln!(text, "  {what}: netproof {command}{} {place}", chosen(graded));
+    }
     for line in capped(outcome.evidence.as_deref().unwrap_or_default()) {
         let _ = writeln!(text, "  {line}");
     }

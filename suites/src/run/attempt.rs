@@ -27,6 +27,14 @@ pub fn try_one(subject: &Subject, item: &Item, timeout: Duration) -> Outcome {
     ending.outcome(item, took)
 }
 
+/// Tries one case on one topology, however long it takes, and keeps the lab as the case left it; `None` where it came to
+/// none.
+pub fn try_and_keep(subject: &Subject, item: &Item) -> (Outcome, Option<Stage>) {
+    let start = Instant::now();
+    let (ending, stage) = Attempt::new(subject, item).kept();
+    (ending.outcome(item, start.elapsed()), stage)
+}
+
 /// For `cargo test`: the case with this id on this topology, against the built-in implementation.
 ///
 /// # Panics
@@ -99,15 +107,23 @@ impl Attempt {
     }
 
     fn ending(&self) -> Ending {
+        self.kept().0
+    }
+
+    /// What came of it, and where.
+    fn kept(&self) -> (Ending, Option<Stage>) {
         netproof::expect::as_values(true);
-        match panics::caught(|| self.run()) {
+        let mut stage = None;
+        let ending = match panics::caught(|| self.run(stage.insert(self.prepared()?))) {
             Ok(Ok(())) => Ending::Held,
             Ok(Err(error)) => Ending::of_error(&error),
             Err(payload) => Ending::of_panic(payload.as_ref()),
-        }
+        };
+        (ending, stage)
     }
 
-    fn run(&self) -> Result<()> {
+    /// The lab, in which nothing is built.
+    fn prepared(&self) -> Result<Stage> {
         let Subject { description, .. } = &self.subject;
         let Item { case, topology } = &self.item;
         if let Some(how) = &description.missing {
@@ -117,14 +133,19 @@ impl Attempt {
             return Err(Error::Unsupported(format!("{} does not build `{}`", description.name, topology.name)));
         }
         kernel::carries(topology)?;
-        let mut lab = Lab::builder(topology.clone()).implementation(self.watched.clone()).prepare()?;
+        let lab = Lab::builder(topology.clone()).implementation(self.watched.clone()).prepare()?;
+        Ok(Stage::new(lab, description.clone(), self.watched.clone()))
+    }
+
+    fn run(&self, stage: &mut Stage) -> Result<()> {
+        let case = self.item.case;
         if case.start == Start::Built {
-            lab.up().inspect_err(|error| {
+            stage.up().inspect_err(|error| {
                 let is_its_fault = matches!(error, Error::Implementation { .. } | Error::ReadBack(_));
                 self.is_up_broken.store(is_its_fault, Ordering::SeqCst);
             })?;
         }
-        (case.run)(&mut Stage::new(lab, description.clone(), self.watched.clone()))
+        (case.run)(stage)
     }
 
     /// What a case that did not end says of whoever was at work.

@@ -25,7 +25,7 @@ mod watched;
 
 use self::{attempt::Attempt, ending::Ending};
 pub use self::{
-    attempt::{claim, try_one},
+    attempt::{claim, try_and_keep, try_one},
     stop::Stop,
 };
 
