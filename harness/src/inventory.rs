@@ -35,7 +35,6 @@ use crate::{
 pub struct Inventory {
     lines: BTreeMap<Kind, Vec<String>>,
     sysctls: BTreeMap<String, String>,
-    devices: BTreeSet<String>,
 }
 
 /// What kind of thing is in a namespace.
@@ -132,8 +131,7 @@ impl Inventory {
         list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());
         list(Kind::Chain, rules.tables.iter().flat_map(chain_lines).collect());
         list(Kind::Rule, rules.tables.iter().flat_map(rule_lines).collect());
-        let devices = state.links.iter().map(|link| link.name.clone()).collect();
-        Ok(Self { lines, sysctls: sysctls(namespace)?, devices })
+        Ok(Self { lines, sysctls: sysctls(namespace)? })
     }
 
     /// What came and what went from this to `after`, by kind.
@@ -151,10 +149,8 @@ impl Inventory {
     }
 
     fn sysctl_changes(&self, after: &Self) -> Vec<Change> {
-        let in_both =
-            |name: &str| device_of(name).is_none_or(|dev| self.devices.contains(dev) && after.devices.contains(dev));
         let both = self.sysctls.iter().filter_map(|(name, old)| Some((name, old, after.sysctls.get(name)?)));
-        let changed = both.filter(|(name, old, new)| old != new && in_both(name));
+        let changed = both.filter(|(_, old, new)| old != new);
         let line = |sign, name: &str, value: &str| {
             let text = format!("{} = {value}", dotted(name));
             Change { kind: Kind::Sysctl, sign, text }
