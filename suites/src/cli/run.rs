@@ -184,8 +184,8 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     if args.all {
         for subject in shipped::all() {
             let subject = subject?;
-            match &subject.description.missing {
-                Some(how) => anstream::eprintln!("{} is not installed: {how}", subject.description.name),
+            match subject.missing() {
+                Some(missing) => anstream::eprintln!("{missing}"),
                 None => subjects.push(subject),
             }
         }

@@ -59,8 +59,8 @@ pub(crate) fn run(args: &Args) -> Ended {
         (None, Some(name)) => shipped::implementation(name)?,
         (None, None) => shipped::native(),
     };
-    if let Some(how) = &subject.description.missing {
-        return Err(Wrong::environment(format!("{} is not installed: {how}", subject.description.name)));
+    if let Some(missing) = subject.missing() {
+        return Err(Wrong::environment(missing));
     }
     match meant {
         Meant::Topology(topology) => built(args, &subject, topology),

@@ -126,8 +126,8 @@ impl Attempt {
     fn prepared(&self) -> Result<Stage> {
         let Subject { description, .. } = &self.subject;
         let Item { case, topology } = &self.item;
-        if let Some(how) = &description.missing {
-            return Err(Error::Unsupported(format!("{} is not installed: {how}", description.name)));
+        if let Some(missing) = self.subject.missing() {
+            return Err(Error::Unsupported(missing));
         }
         if !description.claims(&topology.name) && case.start != Start::Unclaimed {
             return Err(Error::Unsupported(format!("{} does not build `{}`", description.name, topology.name)));

@@ -51,6 +51,15 @@ pub struct Subject {
     pub driver: Option<PathBuf>,
 }
 
+impl Subject {
+    /// That it is not installed, and how it is; where it is not.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        let Description { name, missing, .. } = &self.description;
+        missing.as_ref().map(|how| format!("{name} is not installed: {how}"))
+    }
+}
+
 /// One case on one topology.
 #[derive(Clone, Debug)]
 pub struct Item {
