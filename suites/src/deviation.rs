@@ -17,8 +17,8 @@ use crate::{
 pub struct Deviations {
     /// Of which versions of the implementation it is known, by what they begin with: `20.10`; none: of any. Another
     /// version may have mended what is listed, which is told and fails no run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<String>,
     /// The failures.
     #[serde(default)]
     pub known: Vec<Known>,
@@ -33,6 +33,9 @@ pub struct Known {
     /// The topology; none: every one on which the case is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
+    /// Which of the list's versions fail it; none: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<String>,
     /// Why it fails.
     pub reason: String,
     /// Whether it fails by chance, as where two things race: then it is `known` where it passes, too, so that equal
@@ -56,11 +59,10 @@ impl Deviations {
             if let Some(odd) = known.topology.as_ref().filter(|name| !is_tried_on(name)) {
                 return Err(format!("{source}: {} is not tried on `{odd}`", known.case));
             }
-            let twice = |other: &Known| {
-                other.case == known.case
-                    && (other.topology == known.topology || other.topology.is_none() || known.topology.is_none())
-            };
-            if deviations.known[..place].iter().any(twice) {
+            if let Some(odd) = known.versions.iter().find(|version| !deviations.versions.contains(version)) {
+                return Err(format!("{source}: {} fails in `{odd}`, which the list is not about", known.name()));
+            }
+            if deviations.known[..place].iter().any(|other| other.overlaps(known)) {
                 return Err(format!("{source}: {} is listed twice", known.name()));
             }
             if known.reason.trim().is_empty() {
@@ -95,17 +97,28 @@ impl Deviations {
                 case: outcome.id.clone(),
                 topology: (!everywhere).then(|| outcome.topology.clone()),
                 reason: why.unwrap_or("not looked into yet").to_owned(),
+                versions: Vec::new(),
                 sometimes: false,
                 link: None,
             });
         }
-        Self { version: Some(version.to_owned()).filter(|version| !version.is_empty()), known }
+        let versions = Some(version.to_owned()).into_iter().filter(|version| !version.is_empty());
+        Self { versions: versions.collect(), known }
     }
 
     /// Whether the list is about this version.
     #[must_use]
     pub fn is_about(&self, version: &str) -> bool {
-        self.version.as_ref().is_none_or(|known| version.starts_with(known.as_str()))
+        is_one_of(&self.versions, version)
+    }
+
+    /// What of the list is about this version; all of it, where the list is about others.
+    #[must_use]
+    pub fn of_version(mut self, version: &str) -> Self {
+        if self.is_about(version) {
+            self.known.retain(|known| is_one_of(&known.versions, version));
+        }
+        self
     }
 
     /// Turns listed failures into `known`.
@@ -141,6 +154,15 @@ impl Known {
         self.case == outcome.id && self.topology.as_ref().is_none_or(|topology| *topology == outcome.topology)
     }
 
+    /// Whether something is about both lines.
+    fn overlaps(&self, other: &Self) -> bool {
+        let either = self.topology.is_none() || other.topology.is_none();
+        let any = self.versions.is_empty() || other.versions.is_empty();
+        self.case == other.case
+            && (either || self.topology == other.topology)
+            && (any || self.versions.iter().any(|version| other.versions.contains(version)))
+    }
+
     /// Whether everything that the line is about was selected: on what was left out, the case may fail.
     fn is_covered(&self, outcomes: &[Outcome]) -> bool {
         let on = all_cases().filter(|case| case.id == self.case).flat_map(|case| case.on);
@@ -157,4 +179,9 @@ impl Known {
             None => self.case.clone(),
         }
     }
+}
+
+/// Whether a version is one of these, by what they begin with, or they say nothing of versions.
+fn is_one_of(versions: &[String], version: &str) -> bool {
+    versions.is_empty() || versions.iter().any(|known| version.starts_with(known.as_str()))
 }

@@ -137,15 +137,16 @@ pub(crate) fn run(args: &Args) -> Ended {
             break;
         }
         let mut outcomes = with_progress(subject, &items, args, &stop);
+        let Description { name, version, .. } = &subject.description;
         let known = match &deviations {
             Some(known) => known.clone(),
             None => shipped::deviations(subject)?,
         };
+        let known = known.of_version(version);
         known.apply(&mut outcomes);
         let unused = known.unused(&outcomes);
-        let Description { name, version, .. } = &subject.description;
         if !known.is_about(version) {
-            let (about, spare) = (known.version.as_deref().unwrap_or_default(), unused.len());
+            let (about, spare) = (known.versions.join(", "), unused.len());
             anstream::eprintln!(
                 "{name} {version}: the known failures are those of {about}; {spare} of them are none here"
             );
