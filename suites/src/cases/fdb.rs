@@ -143,7 +143,7 @@ impl Observer {
 fn flooded(stage: &mut Stage) -> Result<()> {
     for (bridge, observer) in Observer::taps(stage)? {
         for Pair { from, to, .. } in stage.peers().iter().filter(|pair| stage.bridge_of(&pair.from) == bridge) {
-            wait_for_carriers(from, to);
+            wait_for_carriers(stage, from, to)?;
             stage.cold()?;
             let far = to.tap(to.device())?;
             let unknown = netproof::Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
@@ -160,7 +160,7 @@ fn flooded(stage: &mut Stage) -> Result<()> {
 
 fn multicast(stage: &mut Stage) -> Result<()> {
     for Pair { from, to, .. } in stage.peers() {
-        wait_for_carriers(&from, &to);
+        wait_for_carriers(stage, &from, &to)?;
         let far = to.tap(to.device())?;
         for version in stage.versions() {
             let (group, group_mac): (std::net::IpAddr, _) = match version {
@@ -197,7 +197,7 @@ fn known(stage: &mut Stage) -> Result<()> {
 fn no_return(stage: &mut Stage) -> Result<()> {
     for pair in stage.peers() {
         let (from, to) = (&pair.from, &pair.to);
-        wait_for_carriers(from, to);
+        wait_for_carriers(stage, from, to)?;
         let (own, far) = (from.tap(from.device())?, to.tap(to.device())?);
         let injector = from.injector(from.device())?;
         let ours = netproof::Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
@@ -251,9 +251,11 @@ fn no_roaming(stage: &mut Stage) -> Result<()> {
 }
 
 /// Waits until something passes: an implementation may return before the kernel has seen the carriers, and a frame that
-/// is sent once would be lost.
-fn wait_for_carriers(from: &Node, to: &Node) {
+/// is sent once would be lost. What was forged before is forgotten.
+fn wait_for_carriers(stage: &Stage, from: &Node, to: &Node) -> Result<()> {
+    stage.cold()?;
     expect!(from.ping(to), Reply { .. });
+    Ok(())
 }
 
 fn frame_to(mac: netproof::Mac, from: &Node, to: &Node) -> Vec<u8> {

@@ -77,16 +77,26 @@ fn on_and_counted(stage: &mut Stage) -> Result<()> {
     let (host, netns1) = (stage.host(), stage.node("netns1"));
     for version in stage.versions() {
         let counter = if version == Version::V4 { "IpForwDatagrams" } else { "Ip6OutForwDatagrams" };
-        let sysctl = forwarding(version);
-        let value = host.sysctl(sysctl)?;
-        if value != "1" {
-            return Err(netproof::Error::ReadBack(format!("{sysctl} should be 1 in host, and is {value}")));
+        for sysctl in forwarding_on_the_way(stage, version) {
+            let value = host.sysctl(&sysctl)?;
+            if value != "1" {
+                return Err(netproof::Error::ReadBack(format!("{sysctl} should be 1 in host, and is {value}")));
+            }
         }
         let before = host.counter(counter).read()?;
         expect!(netns1.ping(stage.external(version)), Reply { .. });
         expect!(host.counter(counter), count if count >= before + 2);
     }
     Ok(())
+}
+
+/// What has the host forward between its bridges and the uplink: IPv4 by device, IPv6 all or nothing.
+fn forwarding_on_the_way(stage: &Stage, version: Version) -> Vec<String> {
+    if version == Version::V6 {
+        return vec![forwarding(version).to_owned()];
+    }
+    let bridges = stage.topology().bridges.iter().map(|bridge| bridge.name.as_str());
+    bridges.chain(["eth0"]).map(|device| format!("net.ipv4.conf.{device}.forwarding")).collect()
 }
 
 fn time_exceeded(stage: &mut Stage) -> Result<()> {

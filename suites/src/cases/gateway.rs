@@ -121,6 +121,8 @@ fn reaches_outside(stage: &mut Stage) -> Result<()> {
 fn without_forwarding(stage: &mut Stage) -> Result<()> {
     let (host, netns1) = (stage.host(), stage.node("netns1"));
     let gateway = stage.gateway(netns1, Version::V4).expect("netns1 has a gateway");
+    // Only a change reaches the devices, which may have been turned on by themselves.
+    host.set_sysctl("net.ipv4.ip_forward", "1")?;
     host.set_sysctl("net.ipv4.ip_forward", "0")?;
     stage.cold()?;
     let before = host.counter("IpInAddrErrors").read()?;
