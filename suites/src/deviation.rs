@@ -181,7 +181,14 @@ impl Known {
     }
 }
 
-/// Whether a version is one of these, by what they begin with, or they say nothing of versions.
+/// Whether a version is one of these, by what they begin with (whole numbers: 1.14 is no 1.1), or they say nothing of
+/// versions.
 fn is_one_of(versions: &[String], version: &str) -> bool {
-    versions.is_empty() || versions.iter().any(|known| version.starts_with(known.as_str()))
+    let begins_with = |known: &String| {
+        let number = |end: Option<char>| end.is_some_and(|end| end.is_ascii_digit());
+        version
+            .strip_prefix(known.as_str())
+            .is_some_and(|rest| !(number(known.chars().last()) && number(rest.chars().next())))
+    };
+    versions.is_empty() || versions.iter().any(begins_with)
 }

@@ -154,6 +154,9 @@ fn a_list_is_about_a_version() {
     assert!(list("versions = [\"20.10\", \"26.1\"]").is_about("20.10.24+dfsg1"));
     assert!(!list("versions = [\"20.10\", \"26.1\"]").is_about("28.0.1"));
     assert!(list("").is_about("28.0.1"));
+    assert!(list("versions = [\"1.1\"]").is_about("1.1.1+ds1-3"));
+    assert!(!list("versions = [\"1.1\"]").is_about("1.14.0"));
+    assert!(list("versions = [\"2.\"]").is_about("2.1.0"));
 }
 
 /// A line may be about some of the list's versions; another reason for the same case about others. What the list does
