@@ -6,7 +6,8 @@ use std::{
 };
 
 use netproof::{
-    Error, Lab, Node, Result, Target, expect::given, implement::Shared, protocol::Description, topology::Interface,
+    Error, Lab, Node, Result, Target, expect::given, implement::Shared, probe::links::Link, protocol::Description,
+    topology::Interface,
 };
 
 /// What a case acts on: a lab, and what its implementation says that it can do.
@@ -67,6 +68,36 @@ impl Stage {
             message: message.into(),
             evidence: evidence.into(),
         }
+    }
+
+    /// Has the topology built, and gives the kernel the time to see the carriers of what is up.
+    ///
+    /// It looks once a second at most (`net/core/link_watch.c`), an implementation may return before, and a frame that a
+    /// case sends once would be lost. `links/all-are-up-when-up-returns` is about those that do not wait; for the others
+    /// a link that stays without is what they will find.
+    pub fn up(&mut self) -> Result<()> {
+        self.lab.up()?;
+        match self.settle() {
+            Err(Error::Timeout { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn settle(&self) -> Result<()> {
+        let is_up = |links: &[Link], name: &str| links.iter().any(|link| link.name == name && link.up);
+        let host = self.host().links().list()?;
+        for node in self.nodes() {
+            let links = node.links().list()?;
+            for end in node.interfaces().iter().filter(|end| is_up(&links, &end.name)) {
+                let Some(port) = &end.port else { continue };
+                let bridge = end.bridge.iter().map(String::as_str);
+                if bridge.chain([port.as_str()]).all(|link| is_up(&host, link)) {
+                    node.settle(&[&end.name])?;
+                    self.host().settle(&[port])?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what earlier traffic left: neighbours everywhere, and what the bridges have learned.

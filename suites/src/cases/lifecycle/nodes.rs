@@ -177,6 +177,10 @@ pub(super) fn beyond_the_last_port(stage: &mut Stage) -> Result<()> {
         (part.nodes, part.nat.publish) = (vec![node.clone()], Vec::new());
         stage.implementation().remove(stage.site(), &netproof::protocol::Request::new(&part))?;
     }
+    // As in `leaves_nothing`, a port may go with its namespace.
+    for link in host.links().list()?.iter().filter(|link| !before.contains(&link.name)) {
+        expect!(host.link(&link.name), None);
+    }
     if let Some(left) = stands()?.iter().find(|line| !before.contains(line)) {
         return Err(Error::ReadBack(format!("an `add` beyond the last port leaves behind: {left}")));
     }
