@@ -1,13 +1,14 @@
-//! `tests/cases.rs` is made from the suites, and `docs/versions.md` from the lists of known failures; this makes them, and
-//! holds them to these.
+//! The files that are made from others, and that they are what these say. `UPDATE=1` writes them anew.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use std::{fmt::Write, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write, fs, path::Path, process::Command};
 
 use netproof_suites::{
     Case, SUITES, Suite,
     deviation::{Deviations, Known},
+    report::{Report, matrix},
+    suite::all_cases,
 };
 
 const HEAD: &str = "\
@@ -21,6 +22,13 @@ use rstest::rstest;
 netproof::enter!();
 ";
 
+const PAGES: &str = "\
+# Suites
+
+Generated from the cases; `netproof explain CASE` tells more.
+
+";
+
 const VERSIONS: &str = "\
 # What became of it in other versions
 
@@ -29,32 +37,65 @@ releases have them: `ci/releases sid`. What is known to fail in some of the grad
 from the lists in `fixtures/deviations` (`UPDATE=1 cargo test -p netproof-suites fresh`):
 ";
 
-/// The tests of the cases are those of the suites. `UPDATE=1` writes them anew.
+/// The tests of the cases are those of the suites.
 #[test]
 fn the_tests_are_fresh() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases.rs");
     let fresh: String = [HEAD.to_owned()].into_iter().chain(SUITES.iter().map(module)).collect();
-    is_fresh(&path, &fresh);
+    is_fresh("suites/tests/cases.rs", &fresh);
 }
 
-/// The page of versions is that of the lists. `UPDATE=1` writes it anew.
+/// The list of ids has every case's, and none that is not one's.
+#[test]
+fn the_list_of_ids_is_fresh() {
+    let known: BTreeSet<&str> = all_cases().map(|case| case.id).collect();
+    let listed = stored("fixtures/case-ids.txt");
+    let vanished: Vec<_> = listed.lines().filter(|id| !known.contains(id)).collect();
+    assert!(vanished.is_empty(), "ids are never given up silently: {vanished:?}");
+    is_fresh("fixtures/case-ids.txt", &known.iter().map(|id| format!("{id}\n")).collect::<String>());
+}
+
+/// The pages of the suites are what `netproof list --markdown` prints.
+#[test]
+fn the_pages_of_suites_are_fresh() {
+    let mut index = PAGES.to_owned();
+    for suite in SUITES {
+        let _ = writeln!(index, "- [{0}]({0}.md): {1}", suite.name, suite.about);
+        let page =
+            Command::new(env!("CARGO_BIN_EXE_netproof")).args(["list", "--markdown", suite.name]).output().unwrap();
+        is_fresh(&format!("docs/suites/{}.md", suite.name), &String::from_utf8(page.stdout).unwrap());
+    }
+    is_fresh("docs/suites/README.md", &index);
+}
+
+/// The matrix is that of the stored report.
+#[test]
+fn the_matrix_is_fresh() {
+    let report = Report::read(&Path::new(ROOT).join("fixtures/reports/matrix.json")).unwrap();
+    is_fresh("docs/matrix.md", &matrix(&report));
+}
+
+/// The page of versions is that of the lists.
 #[test]
 fn the_page_of_versions_is_fresh() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut lists: Vec<_> =
-        fs::read_dir(root.join("fixtures/deviations")).unwrap().map(|file| file.unwrap().path()).collect();
+    let folder = Path::new(ROOT).join("fixtures/deviations");
+    let mut lists: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     lists.sort();
     let fresh: String = [VERSIONS.to_owned()].into_iter().chain(lists.iter().map(|list| section(list))).collect();
-    is_fresh(&root.join("docs/versions.md"), &fresh);
+    is_fresh("docs/versions.md", &fresh);
 }
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// That a file has this text, written there first with `UPDATE=1`.
-fn is_fresh(path: &Path, fresh: &str) {
+fn is_fresh(name: &str, fresh: &str) {
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(path, fresh).unwrap();
+        fs::write(Path::new(ROOT).join(name), fresh).unwrap();
     }
-    let stored = fs::read_to_string(path).unwrap_or_default();
-    assert!(stored == fresh, "{} is stale: UPDATE=1 cargo test -p netproof-suites fresh", path.display());
+    assert!(stored(name) == fresh, "{name} is stale: UPDATE=1 cargo test -p netproof-suites fresh");
+}
+
+fn stored(name: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_default()
 }
 
 fn module(suite: &Suite) -> String {

@@ -62,7 +62,7 @@ fn json(case: &Case) -> serde_json::Value {
 }
 
 /// A suite as a page of Markdown.
-pub(crate) fn page(suite: &Suite) -> String {
+fn page(suite: &Suite) -> String {
     let mut text = format!("# {}\n\n{}\n", suite.name, suite.about);
     for case in suite.cases {
         text += &format!(
@@ -76,30 +76,4 @@ pub(crate) fn page(suite: &Suite) -> String {
         );
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::*;
-
-    /// The pages under `docs/suites` are what `netproof list --markdown` prints. `UPDATE=1` writes them anew.
-    #[test]
-    fn the_pages_are_fresh() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/suites");
-        let index: String =
-            SUITES.iter().map(|suite| format!("- [{0}]({0}.md): {1}\n", suite.name, suite.about)).collect();
-        let index = format!("# Suites\n\nGenerated from the cases; `netproof explain CASE` tells more.\n\n{index}");
-        let pages = SUITES.iter().map(|suite| (suite.name, page(suite))).chain([("README", index)]);
-        for (name, fresh) in pages {
-            let path = folder.join(format!("{name}.md"));
-            if std::env::var_os("UPDATE").is_some() {
-                fs::create_dir_all(&folder).unwrap();
-                fs::write(&path, &fresh).unwrap();
-            }
-            let stored = fs::read_to_string(&path).unwrap_or_default();
-            assert!(stored == fresh, "{} is stale: UPDATE=1 cargo test -p netproof-suites fresh", path.display());
-        }
-    }
 }
