@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use netproof::{
-    Deadline, Inventory, Lab, Node, Topology,
+    Deadline, Error, Inventory, Lab, Node, Topology,
+    implement::{Implementation, Native},
     probe::Probe,
+    protocol::{Reply, Request},
     topology::{Destination, Route},
 };
 use rstest::rstest;
@@ -136,4 +138,30 @@ fn a_devices_own_forwarding_is_put_back(#[case] topology: &str, #[case] all: &st
     lab.down().unwrap();
     assert_eq!(before.changes(&Inventory::of(lab.host()).unwrap()), []);
     assert_eq!(lab.host().sysctl(own).unwrap(), "1");
+}
+
+/// In a prepared lab the nodes are there before anything is built, and it goes on with what a program of the user's built.
+///
+///     [netns1] --- [host: br0] --- [netns2]
+#[test]
+fn what_a_users_program_built_is_gone_on_with() {
+    let mut lab = Lab::builder(Topology::shipped("pair").unwrap()).prepare().unwrap();
+    assert_eq!(lab.nodes().iter().map(|node| node.name()).collect::<Vec<_>>(), ["netns1", "netns2"]);
+    let refused = lab.read_back(&Reply::default()).unwrap_err().to_string();
+    assert!(refused.contains("br0"), "{refused}");
+    let request = Request::new(lab.asked());
+    Native::default().up(lab.site(), &request).unwrap();
+    lab.read_back(&Reply::default()).unwrap();
+    assert_eq!(lab.topology().bridges[0].name, "br0");
+    assert!(answers(lab.node("netns1"), lab.node("netns2")));
+}
+
+/// A name that is none of a node's is wrong usage, and changes nothing.
+#[test]
+fn no_node_has_that_name() {
+    let mut lab = Lab::of("pair").unwrap();
+    for error in [lab.remove("netsn1").unwrap_err(), lab.lose("netsn1").unwrap_err()] {
+        assert!(matches!(error, Error::Usage(_)) && error.to_string().contains("netsn1"), "{error}");
+    }
+    assert!(answers(lab.node("netns1"), lab.node("netns2")));
 }

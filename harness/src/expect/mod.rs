@@ -26,7 +26,12 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// `expect!(PROBE, PATTERN)`, `expect!(PROBE, PATTERN if GUARD)`, each with `, within: DURATION` where 5 s are not right.
 /// Patterns see `&str` and numbers, and the names of [`names`] are in scope in them: a misspelt one does not compile.
+/// Lists are seen as slices of what they are lists of: `expect!(host.routes(), list if list.iter().any(|route| ...))`.
 /// The value is what was seen.
+///
+/// It looks again while there is silence, or a state of the kernel's that may change. An answer is a last word
+/// ([`Probe::last_word`]): an echo reply, an HTTP status or a name server's reply that the pattern does not match fails at
+/// once, as a later one would not make up for it.
 ///
 /// ```no_run
 /// use std::net::Ipv4Addr;

@@ -57,17 +57,19 @@ impl Builder {
     }
 
     /// The lab with its namespaces, its uplink and its sysctls, and nothing built in it: where a program of yours is to
-    /// build it.
+    /// build it. Nodes have the addresses that were asked for, until [`Lab::read_back`].
     ///
     /// ```no_run
     /// use std::time::Duration;
-    /// use netproof::{Deadline, Lab, Topology, expect};
-    /// let lab = Lab::builder(Topology::shipped("pair")?).prepare()?;
+    /// use netproof::{Deadline, Lab, Topology, expect, protocol::Reply};
+    /// let mut lab = Lab::builder(Topology::shipped("pair")?).prepare()?;
     /// // It runs in `host`, as root of the lab, and finds the nodes as /run/netns/netns1 and /run/netns/netns2.
     /// let program = lab.command("/src/target/debug/mine")?.args(["create", "br0"]);
     /// let output = program.output(Deadline::after(Duration::from_secs(10)))?;
     /// assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    /// lab.read_back(&Reply::default())?;
     /// expect!(lab.host().link("br0"), Some(Link { kind: "bridge", up: true, .. }));
+    /// expect!(lab.node("netns1").ping(lab.node("netns2")), Reply { .. });
     /// # Ok::<(), netproof::Error>(())
     /// ```
     pub fn prepare(self) -> Result<Lab> {
@@ -170,6 +172,13 @@ impl Lab {
         Ok(())
     }
 
+    /// Goes on with what a program of yours has built in a prepared lab: reads it back, and makes neighbour states quick to
+    /// observe. `reply` says what it called its interfaces and which addresses it chose, where that is not what was asked
+    /// for; [`Reply::default`] says nothing.
+    pub fn read_back(&mut self, reply: &Reply) -> Result<()> {
+        self.take(reply, &self.asked.clone())
+    }
+
     /// Has the implementation take down what it built. Nodes that were in namespaces of its own are the lab's again: held by
     /// anybody, such a namespace would outlive its container, and so would the devices in it.
     pub fn down(&mut self) -> Result<()> {
@@ -211,17 +220,26 @@ impl Lab {
         }
     }
 
-    /// Has a node, and the ports published for it, taken out; its namespace stays.
+    /// Has a node, and the ports published for it, taken out; its namespace stays. Where that fails, the lab has it still.
     pub fn remove(&mut self, name: &str) -> Result<()> {
+        if self.asked.node(name).is_none() {
+            let known: Vec<&str> = self.asked.nodes.iter().map(|node| node.name.as_str()).collect();
+            return Err(Error::Usage(format!("the lab has no node `{name}` to remove; it has {}", known.join(", "))));
+        }
+        // As in `down`: held by anybody, a namespace of the implementation's own would outlive its container.
+        for node in self.nodes.iter_mut().filter(|node| node.name() == name) {
+            *node = Node::new(self.site.node(name)?.clone(), node.interfaces());
+        }
         let mut part = self.asked.clone();
         part.nodes.retain(|node| node.name == name);
         part.nat.publish.retain(|publish| publish.node == name);
+        self.implementation.remove(&self.site, &Request::new(&part))?;
         for topology in [&mut self.asked, &mut self.stands] {
             topology.nodes.retain(|node| node.name != name);
             topology.nat.publish.retain(|publish| publish.node != name);
         }
         self.nodes.retain(|node| node.name() != name);
-        self.implementation.remove(&self.site, &Request::new(&part))
+        Ok(())
     }
 
     /// Has the implementation put its rules back.
@@ -244,8 +262,10 @@ impl Lab {
         Ok(node)
     }
 
-    /// Lets go of a node's namespace, as if its container had died: nothing of it is left once this returns.
+    /// Lets go of a node's namespace, as if its container had died: nothing of it is left once this returns. It waits for
+    /// its port to go, in vain where a clone of the [`Node`], a tap or a server of it is still held.
     pub fn lose(&mut self, name: &str) -> Result<()> {
+        self.site.node(name)?;
         let ports: BTreeSet<String> = self
             .stands
             .node(name)

@@ -43,9 +43,10 @@ pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
     // What stands already, so that nothing of the host's changes by `up` but through it.
     host.quicken()?;
     let behind = outside.as_ref().map(|outside| (**outside).clone());
+    let of_nodes = topology.nodes.iter().zip(&namespaces);
+    let nodes = of_nodes.map(|(node, namespace)| Node::new(namespace.clone(), &node.interfaces)).collect();
     let site = Site::new(host.clone(), namespaces, behind, implementation.folders());
     let stands = Topology { nodes: Vec::new(), bridges: Vec::new(), ..topology.clone() };
-    let nodes = Vec::new();
     let host = Node::bare(host).as_host(&stands);
     Ok(Lab { implementation, asked: topology, stands, is_up: false, site, host, outside, nodes, others: Vec::new() })
 }

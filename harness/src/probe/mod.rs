@@ -48,7 +48,7 @@ pub trait Probe {
     /// One line that says what is being looked at, as one would type it: `host: ping -I veth1-0 10.20.30.41`.
     fn describe(&self) -> String;
 
-    /// Looks once. Returns by the deadline.
+    /// Looks once. Returns by the deadline, and what sends a packet no later than the time of one silence after it.
     fn look(&self, deadline: Deadline) -> Result<Self::Output>;
 
     /// Blocks until something may have changed since `watch` was made, or the deadline passes.

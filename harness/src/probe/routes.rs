@@ -7,6 +7,7 @@ use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
         RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteScope, RouteType,
+        RouteVia,
     },
 };
 
@@ -190,6 +191,8 @@ pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> 
                 route.to = ip(address).and_then(|ip| IpNet::new(ip, length).ok()).map_or(route.to, Destination::Prefix);
             }
             RouteAttribute::Gateway(address) => route.via = ip(address),
+            // An IPv6 next hop of an IPv4 route (RFC 5549).
+            RouteAttribute::Via(RouteVia::Inet6(address)) => route.via = Some((*address).into()),
             RouteAttribute::PrefSource(address) => route.src = ip(address),
             RouteAttribute::Oif(index) => {
                 route.dev = Some(names.get(index).cloned().unwrap_or_else(|| format!("if{index}")))
@@ -218,5 +221,20 @@ pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The next hop of a route may be of the other IP version: such a route is not on-link.
+    #[test]
+    fn a_next_hop_of_the_other_version() {
+        let hop: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(hop)));
+        assert_eq!(describe(&message, &HashMap::new()).via, Some(hop.into()));
     }
 }

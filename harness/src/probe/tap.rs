@@ -70,9 +70,11 @@ impl Tap {
         Ok(self.drain()?.frames.clone())
     }
 
-    /// Forgets the frames that have passed so far.
+    /// Forgets the frames that have passed so far, and that some were lost.
     pub fn clear(&self) -> Result<()> {
-        self.drain()?.frames.clear();
+        let mut capture = self.read()?;
+        capture.frames.clear();
+        capture.lost = 0;
         Ok(())
     }
 
@@ -130,6 +132,16 @@ impl Tap {
 
     /// Reads what the socket has, and refuses to go on where it had no room for a frame.
     fn drain(&self) -> Result<MutexGuard<'_, Capture>> {
+        let capture = self.read()?;
+        if capture.lost > 0 {
+            let lost = format!("reading {self}: {} frames came too fast and were lost", capture.lost);
+            let no_room = io::Error::from_raw_os_error(libc::ENOBUFS);
+            return Err(Error::kernel(lost, self.inner.namespace.name(), no_room));
+        }
+        Ok(capture)
+    }
+
+    fn read(&self) -> Result<MutexGuard<'_, Capture>> {
         let mut guard = self.inner.capture.lock().unwrap_or_else(PoisonError::into_inner);
         let capture = &mut *guard;
         let failed = |error| Error::kernel(format!("reading {self}"), self.inner.namespace.name(), error);
@@ -137,11 +149,6 @@ impl Tap {
             capture.frames.push(Arc::new(frame));
         }
         capture.lost += sys::frames_lost(&self.inner.socket).map_err(failed)?;
-        if capture.lost > 0 {
-            let lost = format!("reading {self}: {} frames came too fast and were lost", capture.lost);
-            let no_room = io::Error::from_raw_os_error(libc::ENOBUFS);
-            return Err(Error::kernel(lost, self.inner.namespace.name(), no_room));
-        }
         Ok(guard)
     }
 }
@@ -211,6 +218,18 @@ mod tests {
         injector.send(&crate::forge::arp_announcement(injector.mac(), TWO)).unwrap();
         let announced = crate::filter::arp_announcement_of(TWO).and(crate::filter::on_device(index));
         assert_eq!(look(&tap.frames(announced).before((&b, "b1"))).frames.len(), 1);
+    }
+
+    /// Where frames were lost, what was heard counts for nothing until it is forgotten.
+    #[test]
+    fn what_was_lost_is_forgotten_too() {
+        let (a, _b) = pair();
+        let tap = a.tap("a0").unwrap();
+        tap.inner.capture.lock().unwrap().lost = 3;
+        let error = tap.captured().unwrap_err().to_string();
+        assert!(error.contains("3 frames came too fast and were lost"), "{error}");
+        tap.clear().unwrap();
+        tap.captured().unwrap();
     }
 
     /// A device that is not there is an error that names it.

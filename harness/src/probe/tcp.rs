@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Namespace {
-    /// A TCP connection to a port, closed as soon as it is made. Equivalent to `nc -z`.
+    /// A TCP connection to a port, reset as soon as it is made, so that none is left waiting. Otherwise as `nc -z`.
     pub fn tcp_to(&self, to: impl Into<Endpoint>) -> Tcp {
         Tcp { namespace: self.clone(), to: to.into(), origin: Origin::default() }
     }

@@ -140,7 +140,7 @@ impl<'world> Command<'world> {
         self
     }
 
-    /// The network namespace that it runs in, instead of `host`.
+    /// The network namespace that it runs in, instead of `host`. `/sys` stays the host's, unlike with `ip netns exec`.
     pub fn inside(mut self, namespace: &Namespace) -> Self {
         self.inside = namespace.clone();
         self
