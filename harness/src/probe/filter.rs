@@ -111,6 +111,12 @@ pub fn on_device(index: u32) -> Filter {
     Filter::new(format!("on device {index}"), move |frame| frame.index == index)
 }
 
+/// Frames with a tag of this VLAN; `!` of it, those without one too. 0: with a tag that has only a priority.
+#[must_use]
+pub fn vlan(id: u16) -> Filter {
+    Filter::new(format!("vlan {id}"), move |frame| frame.vlan() == Some(id))
+}
+
 /// Frames from this MAC address.
 #[must_use]
 pub fn from_mac(mac: Mac) -> Filter {

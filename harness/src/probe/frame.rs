@@ -27,7 +27,7 @@ pub struct Frame {
     pub source: Mac,
     /// Whom it was sent to.
     pub destination: Mac,
-    /// The type of what it carries: 0x0806 for ARP.
+    /// The type of what it carries: 0x0806 for ARP, 0x8100 for a VLAN tag (IEEE 802.1Q) and what comes behind it.
     pub ethertype: u16,
     /// What it carries.
     pub packet: Packet,
@@ -186,6 +186,13 @@ impl Frame {
         }
     }
 
+    /// The VLAN of its (outer) tag, where it has one: 0 in a tag that has only a priority.
+    #[must_use]
+    pub fn vlan(&self) -> Option<u16> {
+        let tag = self.bytes.get(14..16).filter(|_| is_tag(self.ethertype))?;
+        Some(u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff)
+    }
+
     /// Whether it left by the device, rather than came in.
     #[must_use]
     pub fn is_out(&self) -> bool {
@@ -205,7 +212,15 @@ pub(crate) fn sentinel_frame(source: Mac, token: u64) -> Vec<u8> {
     bytes
 }
 
+/// IEEE 802.1Q, and 802.1ad.
+fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, 0x8100 | 0x88a8)
+}
+
 fn sentinel(ethertype: u16, payload: &[u8]) -> Option<Packet> {
+    if let ([_, _, high, low, rest @ ..], true) = (payload, is_tag(ethertype)) {
+        return sentinel(u16::from_be_bytes([*high, *low]), rest);
+    }
     let (magic, rest) = payload.split_first_chunk::<8>()?;
     let token = u64::from_be_bytes(*rest.first_chunk()?);
     (ethertype == SENTINEL_ETHERTYPE && *magic == SENTINEL_MAGIC).then_some(Packet::Sentinel { token })
@@ -327,13 +342,14 @@ impl fmt::Display for Frame {
         };
         write!(
             f,
-            "{} {:<3} {} > {}, ethertype {name} ({:#06x}), length {}: {}",
+            "{} {:<3} {} > {}, ethertype {name} ({:#06x}), length {}: {}{}",
             time_of_day(self.at),
             self.direction,
             self.source,
             self.destination,
             self.ethertype,
             self.bytes.len(),
+            self.vlan().map(|vlan| format!("vlan {vlan}, ")).unwrap_or_default(),
             self.packet
         )
     }

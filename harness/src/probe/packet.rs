@@ -57,6 +57,7 @@ impl PacketSocket {
             if protocol != 0 {
                 roomy(&socket)?;
                 setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+                sys::set_number(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
             }
             let index = if device == ANY { 0 } else { nix::net::if_::if_nametoindex(device)? };
             sys::bind_packet(&socket, index, protocol)?;
@@ -94,7 +95,11 @@ impl PacketSocket {
             libc::PACKET_OUTGOING => Direction::Out,
             _ => Direction::In,
         };
-        Ok(Some(Frame { index: received.index, ..Frame::parse(buffer[..received.length].to_vec(), at, direction) }))
+        let mut bytes = buffer[..received.length].to_vec();
+        // The kernel takes a tag out before anybody hears the frame (`skb_vlan_untag`): it belongs behind the MAC addresses.
+        let macs = bytes.len().min(12);
+        bytes.splice(macs..macs, received.tag.into_iter().flatten().flatten());
+        Ok(Some(Frame { index: received.index, ..Frame::parse(bytes, at, direction) }))
     }
 
     fn socket(&self) -> &Socket {

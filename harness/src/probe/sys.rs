@@ -125,6 +125,8 @@ pub(crate) struct Received {
     pub index: u32,
     /// When the kernel saw it, since 1970; with `SO_TIMESTAMPNS`.
     pub at: Option<Duration>,
+    /// The VLAN tag, type and value, that the kernel took out of the frame; with `PACKET_AUXDATA`.
+    pub tag: Option<[[u8; 2]; 2]>,
 }
 
 /// Receives one frame without waiting.
@@ -149,22 +151,34 @@ pub(crate) fn receive_packet(socket: &impl AsFd, buffer: &mut [u8]) -> io::Resul
     }
     let length = (length as usize).min(buffer.len());
     let index = u32::try_from(address.sll_ifindex).unwrap_or_default();
-    Ok(Received { length, kind: address.sll_pkttype, index, at: timestamp(&header) })
+    let mut received = Received { length, kind: address.sll_pkttype, index, at: None, tag: None };
+    read_control(&header, &mut received);
+    Ok(received)
 }
 
-/// The `SCM_TIMESTAMPNS` of a received message.
-fn timestamp(header: &libc::msghdr) -> Option<Duration> {
+/// Takes over what the control messages of a received message say.
+fn read_control(header: &libc::msghdr, received: &mut Received) {
     // SAFETY: the kernel has filled in the header's control buffer, which is still alive.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     // SAFETY: it is null, or points to a whole control message inside the buffer.
     while let Some(message) = unsafe { next.as_ref() } {
-        if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
-            // SAFETY: a message of this type holds a `timespec`; unaligned reads are safe wherever it lies.
-            let at = unsafe { libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned() };
-            return Some(Duration::new(at.tv_sec as u64, at.tv_nsec as u32));
+        // SAFETY: the message is whole.
+        let data = unsafe { libc::CMSG_DATA(message) };
+        match (message.cmsg_level, message.cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                // SAFETY: a message of this type holds a `timespec`; unaligned reads are safe wherever it lies.
+                let at = unsafe { data.cast::<libc::timespec>().read_unaligned() };
+                received.at = Some(Duration::new(at.tv_sec as u64, at.tv_nsec as u32));
+            }
+            (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
+                // SAFETY: as above, a `tpacket_auxdata`.
+                let said = unsafe { data.cast::<libc::tpacket_auxdata>().read_unaligned() };
+                let tag = || [said.tp_vlan_tpid.to_be_bytes(), said.tp_vlan_tci.to_be_bytes()];
+                received.tag = (said.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then(tag);
+            }
+            _ => {}
         }
         // SAFETY: the header and the message belong together.
         next = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
-    None
 }

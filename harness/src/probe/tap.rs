@@ -232,6 +232,24 @@ mod tests {
         tap.captured().unwrap();
     }
 
+    /// The kernel takes a tag out of a frame before anybody hears it: it is put back, and what is tagged is read all the same.
+    ///
+    ///     a[a0] --- b[b0]
+    #[test]
+    fn tags_are_heard() {
+        let (a, b) = pair();
+        let tap = a.tap("a0").unwrap();
+        let injector = b.injector("b0").unwrap();
+        let mut frame = crate::forge::arp_announcement(injector.mac(), TWO);
+        frame.splice(12..12, [0x81, 0, 0x20, 5]);
+        injector.send(&frame).unwrap();
+        let announced = crate::filter::arp_announcement_of(TWO);
+        let seen = look(&tap.frames(announced.clone().and(crate::filter::vlan(5))).before((&b, "b0")));
+        assert_eq!(seen.frames.iter().map(|frame| &frame.bytes).collect::<Vec<_>>(), [&frame]);
+        assert!(seen.frames[0].to_string().contains("ethertype 802.1Q (0x8100), length 46: vlan 5, "));
+        assert_eq!(look(&tap.frames(announced.and(!crate::filter::vlan(5))).before((&b, "b0"))).frames, []);
+    }
+
     /// A device that is not there is an error that names it.
     #[test]
     fn no_such_device() {
