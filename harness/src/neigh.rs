@@ -13,8 +13,17 @@ use crate::{Mac, Namespace, Result, addr::family, netlink::Request};
 
 /// Sets a neighbour for good. Equivalent to `ip neigh replace ADDRESS lladdr MAC dev LINK nud permanent`.
 pub fn set_permanent(link: u32, address: IpAddr, mac: Mac) -> Request {
+    set(link, address, mac, NeighbourState::Permanent)
+}
+
+/// Sets a neighbour that is never asked for. Equivalent to `ip neigh replace ADDRESS lladdr MAC dev LINK nud noarp`.
+pub fn set_noarp(link: u32, address: IpAddr, mac: Mac) -> Request {
+    set(link, address, mac, NeighbourState::Noarp)
+}
+
+fn set(link: u32, address: IpAddr, mac: Mac, state: NeighbourState) -> Request {
     let mut message = message(link, address);
-    message.header.state = NeighbourState::Permanent;
+    message.header.state = state;
     message.header.kind = RouteType::Unicast;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
     Request::replace(format!("setting neighbour {address} lladdr {mac}"), RouteNetlinkMessage::NewNeighbour(message))

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
-use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use rtnetlink::packet_route::{
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    route::RouteType,
+};
 
 use super::{Carries, Journey, Probe, Seen, Watch};
 use crate::{Deadline, Mac, Namespace, Result, Target, watch::Group};
@@ -61,7 +64,7 @@ pub enum State {
     Failed,
     /// Set for good.
     Permanent,
-    /// Needs no asking.
+    /// Needs no asking: set so, or on a device without ARP. As with `ip neigh`, not among all [`Neighbours`].
     Noarp,
     /// There is no entry.
     Absent,
@@ -103,7 +106,9 @@ pub struct MaybeMac(pub Option<Mac>);
 impl Neighbours {
     /// Lists them: of both IP versions, without those that need no asking.
     pub fn list(&self) -> Result<Vec<Neighbour>> {
-        self.namespace.neighbours_where(|_| true)
+        let mut all = self.namespace.neighbours_where(|_| true)?;
+        all.retain(|neighbour| neighbour.state != State::Noarp);
+        Ok(all)
     }
 }
 
@@ -273,6 +278,7 @@ fn describe(message: &NeighbourMessage, names: &HashMap<u32, String>) -> Option<
         NeighbourState::Probe => State::Probing,
         NeighbourState::Failed => State::Failed,
         NeighbourState::Permanent => State::Permanent,
+        NeighbourState::Noarp if message.header.kind == RouteType::Unicast => State::Noarp,
         // Multicast and loopback: nobody is asked.
         _ => return None,
     };
@@ -332,6 +338,8 @@ mod tests {
         a.apply(neigh::set_permanent(index, THERE.into(), Mac([2, 0, 0, 0, 0, 9]))).unwrap();
         a.flush_neighbours().unwrap();
         assert_eq!(look(&known).seen(), State::Permanent);
+        a.apply(neigh::set_noarp(index, THERE.into(), Mac([2, 0, 0, 0, 0, 9]))).unwrap();
+        assert_eq!((look(&known).seen(), a.neighbours().list().unwrap()), (State::Noarp, vec![]));
         a.apply(neigh::delete(index, THERE.into())).unwrap();
         assert_eq!(look(&known).seen(), State::Absent);
         let again = neigh::delete(index, THERE.into());

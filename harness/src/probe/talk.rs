@@ -160,7 +160,12 @@ impl Probe for SoFar {
     fn look(&self, deadline: Deadline) -> Result<Talked> {
         // The one that is under way may have been sent before what the caller has just done.
         let next = self.shared.state().sent + 1;
-        let state = self.shared.wait(deadline, |state| state.answered + state.lost >= next)?;
+        let is_known = |state: &State| state.answered + state.lost >= next;
+        let state = self.shared.wait(deadline, |state| state.over || is_known(state))?;
+        if !state.over && !is_known(&state) {
+            let namespace = self.ping.namespace().name().into();
+            return Err(Error::Timeout { doing: self.describe(), namespace, after: deadline.length() });
+        }
         Ok(Talked { sent: state.answered + state.lost, lost: state.lost, longest_gap: state.longest_gap })
     }
 
