@@ -165,3 +165,23 @@ fn no_node_has_that_name() {
     }
     assert!(answers(lab.node("netns1"), lab.node("netns2")));
 }
+
+/// A node that could not be set up is taken back: mended, it is added.
+///
+///     outside --- eth0 [host: br0] --- [netns1] [netns2] ([netns3])
+#[test]
+fn a_failed_add_is_taken_back() {
+    let mut lab = Lab::of("gateway-one-subnet").unwrap();
+    let before = Inventory::of(lab.host()).unwrap();
+    let mut node = lab.asked().node("netns2").unwrap().clone();
+    node.name = "netns3".into();
+    node.interfaces[0].port = Some("veth3-0".into());
+    node.interfaces[0].addresses = vec!["10.20.20.43/16".parse().unwrap()];
+    let mended = node.clone();
+    node.routes[0].via = Some([203, 0, 113, 1].into());
+    let error = lab.add(node, Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("203.0.113.1"), "{error}");
+    assert_eq!(before.changes(&Inventory::of(lab.host()).unwrap()), []);
+    lab.add(mended, Vec::new()).unwrap();
+    assert!(answers(lab.node("netns1"), lab.node("netns3")));
+}

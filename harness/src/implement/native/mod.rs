@@ -124,7 +124,7 @@ impl Native {
     fn up_here(&self, site: &Site, request: &Request) -> Result<Reply> {
         let topology = &request.topology;
         if self.does(Step::RefuseWhatStands) {
-            wiring::refuse_what_stands(site, topology)?;
+            wiring::refuse_what_stands(site, "up", &topology.bridges, &topology.nodes)?;
         }
         self.build(site, topology).inspect_err(|_| {
             if self.does(Step::RollBack) {
@@ -159,7 +159,11 @@ impl Native {
         let mut whole = self.known(site, |known| known.clone())?;
         whole.nodes.extend(part.nodes.iter().cloned());
         whole.nat.publish.extend(part.nat.publish.iter().cloned());
-        wiring::add(site, part, &whole)?;
+        // So that nothing of anybody's has the names of what is taken back.
+        wiring::refuse_what_stands(site, "add", &[], &part.nodes)?;
+        wiring::add(site, part, &whole).inspect_err(|_| {
+            let _ = wiring::remove(site, part);
+        })?;
         // Known from here on: what could not be wired does not stand.
         self.known(site, |known| known.clone_from(&whole))?;
         self.connect(site, part, &whole).inspect_err(|_| {

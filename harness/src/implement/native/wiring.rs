@@ -16,16 +16,21 @@ use crate::{
 const GROUP: u32 = 0x6e70;
 
 /// What has a name that is taken, by us or by somebody else, is not touched.
-pub(super) fn refuse_what_stands(site: &Site, topology: &Topology) -> Result<()> {
+pub(super) fn refuse_what_stands(
+    site: &Site,
+    verb: &str,
+    bridges: &[topology::Bridge],
+    nodes: &[topology::Node],
+) -> Result<()> {
     let links = site.host.link_messages()?;
-    let ports = topology.nodes.iter().flat_map(|node| &node.interfaces).filter_map(|end| end.port.as_ref());
-    for name in topology.bridges.iter().map(|bridge| &bridge.name).chain(ports) {
+    let ports = nodes.iter().flat_map(|node| &node.interfaces).filter_map(|end| end.port.as_ref());
+    for name in bridges.iter().map(|bridge| &bridge.name).chain(ports) {
         if let Some(link) = links.iter().find(|link| name_of(link) == Some(name)) {
             let whose =
                 if is_ours(link) { "the topology stands already" } else { "somebody else's link has this name" };
             return Err(Error::Implementation {
                 implementation: "native".into(),
-                verb: "up".into(),
+                verb: verb.into(),
                 message: format!("link {name} in namespace host is there: {whose}"),
                 evidence: String::new(),
             });
