@@ -128,7 +128,8 @@ impl Deviations {
                 if outcome.verdict == Verdict::Fail || known.sometimes && outcome.verdict == Verdict::Pass {
                     outcome.verdict = Verdict::Known;
                     let link = known.link.as_ref().map(|link| format!(" ({link})")).unwrap_or_default();
-                    outcome.reason = Some(format!("{}{link}", known.reason));
+                    let chance = if known.sometimes { "by chance: " } else { "" };
+                    outcome.reason = Some(format!("{chance}{}{link}", known.reason));
                 }
             }
         }

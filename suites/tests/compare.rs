@@ -186,6 +186,7 @@ fn what_fails_by_chance_is_known() {
     known.apply(&mut outcomes);
     let verdicts: Vec<Verdict> = outcomes.iter().map(|outcome| outcome.verdict).collect();
     assert_eq!(verdicts, [Known, Known, Error, Pass]);
+    assert!(outcomes[1].reason.as_ref().unwrap().starts_with("by chance: "));
     assert!(known.unused(&outcomes[1..2]).is_empty());
 }
 

@@ -13,9 +13,10 @@ use crate::{
 pub fn matrix(report: &Report) -> String {
     let mut text = format!(
         "# The matrix\n\nHow implementations do on suite {} (Linux {}). Generated from a report; never written by hand:\n\n\
-         ```sh\nnetproof run --all [--profile core] --report out && netproof matrix out/report.json\n```\n\n\
+         ```sh\nnetproof run --all [--profile core] --report out; netproof matrix out/report.json\n```\n\n\
          A cell says how many cases passed of those that were tried, cases times topologies; an empty one, that the\n\
-         implementation builds nothing that the suite is about.\n\n",
+         implementation builds nothing that the suite is about. What fails by chance counts as failed, whatever it did\n\
+         in this run. A suite that this kernel cannot run has no row.\n\n",
         report.suite.version, report.kernel
     );
     table(&mut text, report);
