@@ -99,6 +99,27 @@ fn a_topology_of_ones_own() {
     assert!(!cases.iter().any(|case| case["id"].as_str().unwrap().contains("gateway")), "{stdout}");
 }
 
+/// Who is added to one of a user's own has an address of its prefix; the nodes are called as the cases call them.
+#[test]
+fn a_small_prefix_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = fs::read_to_string(fixture("topologies/gateway-one-subnet.toml")).unwrap();
+    let prefix =
+        [("10.20.30.41", "172.30.0.2"), ("10.20.20.41", "172.30.0.9"), ("10.20.0.", "172.30.0."), ("/16", "/24")];
+    for (old, new) in prefix {
+        text = text.replace(old, new);
+    }
+    let path = file(&folder, "mine.toml", &text.replace("\"gateway-one-subnet\"", "\"mine\""));
+    let (status, stdout, stderr) = call(&["run", "--topology", &path, "lifecycle/a-reused-address-is-reached-at-once"]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("1 pass"), "{stdout}");
+
+    let path = file(&folder, "named.toml", &text.replace("netns2", "db"));
+    let (status, _, stderr) = call(&["run", "--topology", &path]);
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("are to be called netns1, netns2"), "{stderr}");
+}
+
 /// What is printed as JSON is what `report.json` has; `junit.xml` is beside it.
 #[test]
 fn a_run_leaves_its_reports() {

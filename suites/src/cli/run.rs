@@ -170,7 +170,7 @@ pub(super) fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
     }
     if let Some(path) = &args.topology {
         let topology = Topology::from_file(path)?;
-        items = select::on_topology(items, &topology);
+        items = select::on_topology(items, &topology)?;
         if items.is_empty() {
             let name = &topology.name;
             return Err(Wrong::new(format!("none of the cases applies to a topology of the shape of `{name}`")));

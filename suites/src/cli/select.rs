@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netproof::Topology;
+use netproof::topology::{self, Topology};
 use netproof_suites::{
     case::Level,
     run::{Item, all_items},
@@ -59,14 +59,22 @@ pub(crate) fn is_core(item: &Item) -> bool {
 }
 
 /// The items on a user's own topology: those of the cases that apply to a shipped topology of its shape.
-pub(crate) fn on_topology(items: Vec<Item>, topology: &Topology) -> Vec<Item> {
+pub(crate) fn on_topology(items: Vec<Item>, topology: &Topology) -> Result<Vec<Item>, Wrong> {
+    let is_named = |(place, node): (usize, &topology::Node)| node.name == format!("netns{}", place + 1);
+    if topology.nodes.len() < 2 || !topology.nodes.iter().enumerate().all(is_named) {
+        return Err(Wrong::new(format!(
+            "the nodes of topology `{}` are to be called netns1, netns2 and so on, two at least: the cases speak of them so, \
+             whatever an implementation calls them",
+            topology.name
+        )));
+    }
     let mut found: Vec<Item> = Vec::new();
     for item in items {
         if shape(&item.topology) == shape(topology) && found.iter().all(|known| known.case.id != item.case.id) {
             found.push(Item { case: item.case, topology: topology.clone() });
         }
     }
-    found
+    Ok(found)
 }
 
 /// What decides which cases apply: not names, addresses or numbers, but what there is.

@@ -96,7 +96,7 @@ pub(super) fn meant(args: &Args) -> Result<Meant, Wrong> {
 fn case(name: &str, own: Option<Topology>) -> Result<Item, Wrong> {
     let mut items = select::items(&[name.to_owned()])?;
     if let Some(topology) = own {
-        items = select::on_topology(items, &topology);
+        items = select::on_topology(items, &topology)?;
     }
     match <[Item; 1]>::try_from(items) {
         Ok([item]) => Ok(item),

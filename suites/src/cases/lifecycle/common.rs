@@ -1,5 +1,9 @@
 //! What the cases about coming and going share: whether a network works, whether all is as before, and newcomers.
 
+use std::net::IpAddr;
+
+use netproof::Topology;
+
 use super::*;
 
 /// What no `down` may leave, and nobody else's of which it may take away.
@@ -121,19 +125,25 @@ pub(super) fn numbered(stage: &Stage, name: &str, number: u8) -> topology::Node 
     interface.port = Some(format!("veth{number}-0"));
     interface.mac = None;
     for address in &mut interface.addresses {
-        let free = match address.addr() {
-            std::net::IpAddr::V4(own) => {
-                let [a, b, ..] = own.octets();
-                std::net::IpAddr::from([a, b, 77, number])
-            }
-            std::net::IpAddr::V6(own) => {
-                let [a, b, c, d, ..] = own.segments();
-                std::net::IpAddr::from([a, b, c, d, 0, 0, 0x77, number.into()])
-            }
-        };
-        *address = IpNet::new(free, address.prefix_len()).expect("the length is the old address's");
+        *address = free(*address, number, stage.asked());
     }
     node
+}
+
+/// An address of the same prefix that nobody has: with this number at its end, where the prefix has room for it.
+fn free(own: IpNet, number: u8, topology: &Topology) -> IpNet {
+    let of_nodes = topology.nodes.iter().flat_map(|node| &node.interfaces).flat_map(|end| &end.addresses);
+    let of_bridges = topology.bridges.iter().flat_map(|bridge| &bridge.addresses);
+    let taken: Vec<IpAddr> = of_nodes.chain(of_bridges).map(IpNet::addr).collect();
+    let of = |host: u32| match own {
+        IpNet::V4(net) => IpAddr::from((u32::from(net.network()) | host & u32::from(net.hostmask())).to_be_bytes()),
+        IpNet::V6(net) => {
+            IpAddr::from((u128::from(net.network()) | u128::from(host) & u128::from(net.hostmask())).to_be_bytes())
+        }
+    };
+    let first = u32::from_be_bytes([0, 0, 77, number]);
+    let free = (first..first + 256).map(of).find(|address| !taken.contains(address));
+    IpNet::new(free.expect("the prefix has room"), own.prefix_len()).expect("the length is the old address's")
 }
 
 /// A port of the host's, published for this node.
