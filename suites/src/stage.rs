@@ -86,6 +86,7 @@ impl Stage {
     fn settle(&self) -> Result<()> {
         let is_up = |links: &[Link], name: &str| links.iter().any(|link| link.name == name && link.up);
         let host = self.host().links().list()?;
+        let mut ports = Vec::new();
         for node in self.nodes() {
             let links = node.links().list()?;
             for end in node.interfaces().iter().filter(|end| is_up(&links, &end.name)) {
@@ -93,11 +94,11 @@ impl Stage {
                 let bridge = end.bridge.iter().map(String::as_str);
                 if bridge.chain([port.as_str()]).all(|link| is_up(&host, link)) {
                     node.settle(&[&end.name])?;
-                    self.host().settle(&[port])?;
+                    ports.push(port.as_str());
                 }
             }
         }
-        Ok(())
+        self.host().settle(&ports)
     }
 
     /// Forgets what earlier traffic left: neighbours everywhere, and what the bridges have learned.

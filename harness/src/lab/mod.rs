@@ -167,7 +167,7 @@ impl Lab {
     pub fn up(&mut self) -> Result<()> {
         let request = Request::new(&self.asked);
         let reply = self.implementation.up(&self.site, &request)?;
-        self.take(&reply, &self.asked.clone())?;
+        self.read_back(&reply)?;
         self.is_up = true;
         Ok(())
     }
@@ -179,14 +179,20 @@ impl Lab {
         self.take(reply, &self.asked.clone())
     }
 
-    /// Has the implementation take down what it built. Nodes that were in namespaces of its own are the lab's again: held by
-    /// anybody, such a namespace would outlive its container, and so would the devices in it.
+    /// Has the implementation take down what it built. Nodes that were in namespaces of its own are the lab's again.
     pub fn down(&mut self) -> Result<()> {
         self.is_up = false;
-        for node in &mut self.nodes {
+        self.let_go(|_| true)?;
+        self.implementation.down(&self.site, &Request::new(&self.asked))
+    }
+
+    /// Has nodes be in the lab's namespaces again: held by anybody, one of the implementation's own would outlive its
+    /// container, and so would the devices in it.
+    fn let_go(&mut self, is_going: impl Fn(&Node) -> bool) -> Result<()> {
+        for node in self.nodes.iter_mut().filter(|node| is_going(node)) {
             *node = Node::new(self.site.node(node.name())?.clone(), node.interfaces());
         }
-        self.implementation.down(&self.site, &Request::new(&self.asked))
+        Ok(())
     }
 
     /// Whether the topology stands: `up` succeeded, and `down` was not called since.
@@ -226,10 +232,7 @@ impl Lab {
             let known: Vec<&str> = self.asked.nodes.iter().map(|node| node.name.as_str()).collect();
             return Err(Error::Usage(format!("the lab has no node `{name}` to remove; it has {}", known.join(", "))));
         }
-        // As in `down`: held by anybody, a namespace of the implementation's own would outlive its container.
-        for node in self.nodes.iter_mut().filter(|node| node.name() == name) {
-            *node = Node::new(self.site.node(name)?.clone(), node.interfaces());
-        }
+        self.let_go(|node| node.name() == name)?;
         let mut part = self.asked.clone();
         part.nodes.retain(|node| node.name == name);
         part.nat.publish.retain(|publish| publish.node == name);
