@@ -31,7 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// It looks again while there is silence, or a state of the kernel's that may change. An answer is a last word
 /// ([`Probe::last_word`]): an echo reply, an HTTP status or a name server's reply that the pattern does not match fails at
-/// once, as a later one would not make up for it.
+/// once, as a later one would not make up for it. Of a server that is still starting, say [`Probe::retried`].
 ///
 /// ```no_run
 /// use std::net::Ipv4Addr;
@@ -152,7 +152,7 @@ where
         let last = deadline.passed();
         *looks += 1;
         match (probe.look(deadline), before.take()) {
-            (Ok(seen), _) if matches(seen.seen()) => return proven(probe, seen),
+            (Ok(seen), _) if matches(seen.seen()) => return proven(probe, matches, seen),
             (Ok(seen), _) if last && tables.is_some() && fulls(probe) > tables => {
                 return Err(Why::Unproven(seen, FULL.into()));
             }
@@ -181,8 +181,12 @@ fn fulls(probe: &impl Probe) -> Option<u64> {
 const FULL: &str = "meanwhile the machine had no room for a neighbour, in a table that all of its namespaces share: run \
                     fewer labs at once, or raise `sysctl -w net.ipv4.neigh.default.gc_thresh3=8192` (and net.ipv6)";
 
-fn proven<P: Probe>(probe: &P, seen: P::Output) -> Result<P::Output, Why<P::Output>> {
-    match probe.control(&seen) {
+fn proven<P, M>(probe: &P, matches: &M, seen: P::Output) -> Result<P::Output, Why<P::Output>>
+where
+    P: Probe,
+    M: Fn(<P::Output as Seen>::As<'_>) -> bool,
+{
+    match probe.control(&seen, matches) {
         Ok(None) => Ok(seen),
         Ok(Some(reason)) => Err(Why::Unproven(seen, reason)),
         Err(error) => Err(Why::Error(error)),

@@ -75,7 +75,7 @@ impl Probe for Fake {
         matches!(seen, Yes(_))
     }
 
-    fn control(&self, seen: &Said) -> Result<Option<String>> {
+    fn control<M>(&self, seen: &Said, _matches: &M) -> Result<Option<String>> {
         Ok((self.unproven && matches!(seen, No)).then(|| "nobody was asked".into()))
     }
 }
@@ -122,6 +122,15 @@ fn a_last_word_is_not_taken_back() {
     let failure = failure(|| check(&probe, "No", PATIENCE, |seen| matches!(seen, No)));
     assert!(started.elapsed() < PATIENCE / 2);
     assert_eq!((failure.kind, probe.looks.get()), (Kind::Failed, 1));
+}
+
+/// Unless it is said that another answer may come.
+#[test]
+fn a_retried_answer_may_be_followed_by_another() {
+    let probe = fake(&[Ok(Yes(1)), Ok(Yes(2))]).retried();
+    expect!(probe, Yes(2));
+    let probe = fake(&[Ok(Yes(1))]).retried();
+    assert_eq!(failure(|| check(&probe, "No", SHORT, |seen| matches!(seen, No))).kind, Kind::Failed);
 }
 
 /// A match that proves nothing is an error, not a pass.

@@ -38,7 +38,8 @@ impl From<(&Namespace, &str)> for Station {
 }
 
 impl Tap {
-    /// The frames that the filter picks, counted. In [`expect!`](crate::expect!) a pattern for it is a number: `1..`.
+    /// The frames that the filter picks, counted. In [`expect!`](crate::expect!) a pattern for it is a number: `1..`; one
+    /// that says how many there are at most needs [`Frames::before`].
     pub fn frames(&self, filter: impl Into<Filter>) -> Frames {
         Frames { tap: self.clone(), filter: filter.into(), before: None }
     }
@@ -46,7 +47,8 @@ impl Tap {
 
 impl Frames {
     /// Counts only what came before now: a look sends a sentinel from the station, a node or a namespace's device,
-    /// waits until it passes the tap, and counts what passed before. Without it, that nothing came proves nothing.
+    /// waits until it passes the tap, and counts what passed before. Without it, that nothing came, or no more, proves
+    /// nothing.
     ///
     /// The sentinel is a broadcast frame (ethertype 0x88b5) from each CPU: frames that wait in a CPU's queue are then counted too.
     pub fn before(mut self, station: impl Into<Station>) -> Self {
@@ -88,10 +90,11 @@ impl Probe for Frames {
         true
     }
 
-    /// Frames that have not come yet are not missing; only those that a sentinel overtook are.
-    fn control(&self, seen: &Captured) -> Result<Option<String>> {
-        let unproven = seen.frames.is_empty() && self.before.is_none();
-        Ok(unproven.then(|| "frames may still be on their way: say `.before(station)`, which sends a sentinel".into()))
+    /// Frames that have not come yet are not missing; only those that a sentinel overtook are. That goes for any number of
+    /// frames of which more would not match.
+    fn control<M: Fn(usize) -> bool>(&self, _seen: &Captured, matches: &M) -> Result<Option<String>> {
+        let unproven = self.before.is_none() && !matches(usize::MAX);
+        Ok(unproven.then(|| "more may still be on their way: say `.before(station)`, which sends a sentinel".into()))
     }
 }
 
@@ -294,9 +297,13 @@ mod tests {
         let none = aside.frames(echo_request_to(TWO)).before((&n1, "e1"));
         let seen = look(&none);
         assert_eq!(seen.seen(), 0, "{seen}");
-        assert_eq!(none.control(&seen).unwrap(), None);
-        let reason = aside.frames(echo_request_to(TWO)).control(&seen).unwrap().unwrap();
-        assert!(reason.contains("sentinel"), "{reason}");
+        assert_eq!(none.control(&seen, &|count| count == 0).unwrap(), None);
+        let unguarded = aside.frames(echo_request_to(TWO));
+        for most in 0..3 {
+            let reason = unguarded.control(&seen, &|count| count <= most).unwrap().unwrap();
+            assert!(reason.contains("sentinel"), "{reason}");
+        }
+        assert_eq!(unguarded.control(&seen, &|count| count >= 1).unwrap(), None);
         let all = look(&aside.frames(|frame: &Frame| frame.ethertype == 0x88b5).before((&n3, "e3")));
         assert_eq!(all.seen(), 0, "sentinels do not count: {all}");
     }

@@ -66,9 +66,30 @@ pub trait Probe {
     }
 
     /// Why what was seen proves nothing, if so. Asked once a pattern has matched: no reply from a target that
-    /// does not answer itself either, no frames where no sentinel came by.
-    fn control(&self, _seen: &Self::Output) -> Result<Option<String>> {
+    /// does not answer itself either; no frames, or not more than one, where no sentinel came by. `matches` says what else
+    /// would match.
+    fn control<M>(&self, _seen: &Self::Output, _matches: &M) -> Result<Option<String>>
+    where
+        M: Fn(<Self::Output as Seen>::As<'_>) -> bool,
+    {
         Ok(None)
+    }
+
+    /// This probe, whose answers are no last word: [`expect!`](crate::expect!) looks again after one, too.
+    ///
+    /// ```no_run
+    /// # use netproof::Probe;
+    /// # let lab = netproof::Lab::of("gateway")?;
+    /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    /// // A server that says 503 until it is ready.
+    /// netproof::expect!(netns1.http((netns2, 80)).get().retried(), Status { code: 200, .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
+    fn retried(self) -> Retried<Self>
+    where
+        Self: Sized,
+    {
+        Retried(self)
     }
 
     /// Whether what is seen depends on how bridges treat frames: a failure then names the ports that are not as new ones are.
@@ -79,6 +100,46 @@ pub trait Probe {
     /// The packet whose way is walked to explain a failure; none where the probe sends nothing.
     fn journey(&self) -> Option<Journey> {
         None
+    }
+}
+
+/// A probe whose answers are no last word; made by [`Probe::retried`].
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Retried<P>(P);
+
+impl<P: Probe> Probe for Retried<P> {
+    type Output = P::Output;
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn look(&self, deadline: Deadline) -> Result<P::Output> {
+        self.0.look(deadline)
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        self.0.watch()
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        self.0.concerned()
+    }
+
+    fn control<M>(&self, seen: &P::Output, matches: &M) -> Result<Option<String>>
+    where
+        M: Fn(<P::Output as Seen>::As<'_>) -> bool,
+    {
+        self.0.control(seen, matches)
+    }
+
+    fn depends_on_ports(&self) -> bool {
+        self.0.depends_on_ports()
+    }
+
+    fn journey(&self) -> Option<Journey> {
+        self.0.journey()
     }
 }
 

@@ -144,7 +144,7 @@ impl Probe for Ping {
     }
 
     /// That nothing came from a target that would answer nobody says nothing of the way to it.
-    fn control(&self, seen: &Outcome) -> Result<Option<String>> {
+    fn control<M>(&self, seen: &Outcome, _matches: &M) -> Result<Option<String>> {
         match (&seen.heard, &self.target.namespace) {
             (Heard::NoReply, Some(home)) => why_mute(home, self.target.address),
             _ => Ok(None),
@@ -372,7 +372,7 @@ mod tests {
     fn no_reply_from_the_mute_proves_nothing() {
         let (a, b) = pair();
         let to = |address: [u8; 4]| Target { namespace: Some(b.clone()), ..Ipv4Addr::from(address).into() };
-        let why = |target: Target| a.ping(target).control(&Heard::NoReply.into()).unwrap();
+        let why = |target: Target| a.ping(target).control(&Heard::NoReply.into(), &|_: Heard<&str>| true).unwrap();
         assert_eq!(why(to([10, 0, 0, 2])), None);
         assert_eq!(why(to([10, 0, 0, 7])).unwrap(), "b does not have 10.0.0.7");
         b.set_sysctl("net.ipv4.icmp_echo_ignore_all", "1").unwrap();
