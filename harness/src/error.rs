@@ -42,6 +42,18 @@ pub enum Error {
         /// What it wrote to its standard error, capped.
         evidence: String,
     },
+    /// A program failed that was to succeed.
+    #[error("running {program} in namespace {namespace}: {how}{}", indented(.said))]
+    Program {
+        /// The program, with its arguments.
+        program: String,
+        /// The lab's name of the namespace that it ran in.
+        namespace: String,
+        /// How it ended: `exit status: 2`.
+        how: String,
+        /// What it wrote to its standard error, or else to its standard output, capped.
+        said: String,
+    },
     /// What was built, or said to be built, is not what the kernel has.
     #[error("read back from the kernel: {0}")]
     ReadBack(String),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use std::time::Duration;
+
 use netproof::{
     Deadline, Error, Inventory, Lab, Node, Topology,
     implement::{Implementation, Native},
@@ -12,7 +14,7 @@ use netproof::{
 use rstest::rstest;
 
 fn answers(from: &Node, to: &Node) -> bool {
-    from.ping(to).look(Deadline::after(std::time::Duration::from_secs(2))).unwrap().answered()
+    from.ping(to).look(Deadline::after(Duration::from_secs(2))).unwrap().answered()
 }
 
 /// The built-in implementation builds every shipped topology, and it is read back as it was asked for.
@@ -166,6 +168,34 @@ fn no_node_has_that_name() {
     assert!(answers(lab.node("netns1"), lab.node("netns2")));
 }
 
+/// With a node that is added the topology must still be one: what cannot stand is not tried.
+#[test]
+fn an_added_node_is_checked() {
+    let mut lab = Lab::of("pair").unwrap();
+    let netns2 = lab.asked().node("netns2").unwrap().clone();
+    let named = |name: &str| netproof::topology::Node { name: name.into(), ..netns2.clone() };
+    for (node, why) in [(named("host"), "no name for a node"), (named("netns3"), "already netns2's")] {
+        let error = lab.add(node, Vec::new()).unwrap_err();
+        assert!(matches!(error, Error::Topology(_)) && error.to_string().contains(why), "{error}");
+    }
+    assert_eq!(lab.nodes().len(), 2);
+}
+
+/// A folder where a lab has one of its own is seen where the lab is told to show it, and is read-only; who forgets is told.
+#[test]
+fn a_folder_is_shown() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let program = folder.path().join("mine");
+    netproof::world::write_program(&program, "#!/bin/sh\ntouch $0.new || echo read-only\n").unwrap();
+    let pair = || Lab::builder(Topology::shipped("pair").unwrap());
+    let lab = pair().show(folder.path()).prepare().unwrap();
+    let output = lab.command(&program).unwrap().output(Deadline::after(Duration::from_secs(10))).unwrap();
+    assert!(output.status.success() && output.stdout == b"read-only\n", "{output:?}");
+    let lab = pair().prepare().unwrap();
+    let error = lab.command(&program).unwrap().spawn().unwrap_err().to_string();
+    assert!(error.contains("Lab::builder(...).show(FOLDER)"), "{error}");
+}
+
 /// A node that could not be set up is taken back: mended, it is added.
 ///
 ///     outside --- eth0 [host: br0] --- [netns1] [netns2] ([netns3])
@@ -178,9 +208,10 @@ fn a_failed_add_is_taken_back() {
     node.interfaces[0].port = Some("veth3-0".into());
     node.interfaces[0].addresses = vec!["10.20.20.43/16".parse().unwrap()];
     let mended = node.clone();
-    node.routes[0].via = Some([203, 0, 113, 1].into());
+    // The kernel takes no route twice.
+    node.routes.push(node.routes[0].clone());
     let error = lab.add(node, Vec::new()).unwrap_err().to_string();
-    assert!(error.contains("203.0.113.1"), "{error}");
+    assert!(error.contains("exists"), "{error}");
     assert_eq!(before.changes(&Inventory::of(lab.host()).unwrap()), []);
     lab.add(mended, Vec::new()).unwrap();
     assert!(answers(lab.node("netns1"), lab.node("netns3")));

@@ -1,13 +1,17 @@
 //! Labs: namespaces that live and die together, and the topology that stands in them.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     Error, Namespace, Result, Topology,
     implement::{Native, Shared, Site},
     protocol::{BridgeReply, Reply, Request},
     topology,
-    world::Command,
+    world::{Command, World},
 };
 
 mod node;
@@ -47,12 +51,20 @@ pub struct Lab {
 pub struct Builder {
     topology: Topology,
     implementation: Shared,
+    shown: Vec<PathBuf>,
 }
 
 impl Builder {
     /// Who builds it; without this, the built-in implementation.
     pub fn implementation(mut self, implementation: Shared) -> Self {
         self.implementation = implementation;
+        self
+    }
+
+    /// A folder, or file, that its programs see at its own path, read-only, though it lies where a lab has folders of its
+    /// own: below /tmp, /run, /dev and, without root, /var. All else of the machine they see without this.
+    pub fn show(mut self, path: impl Into<PathBuf>) -> Self {
+        self.shown.push(path.into());
         self
     }
 
@@ -64,9 +76,7 @@ impl Builder {
     /// use netproof::{Deadline, Lab, Topology, expect, protocol::Reply};
     /// let mut lab = Lab::builder(Topology::shipped("pair")?).prepare()?;
     /// // It runs in `host`, as root of the lab, and finds the nodes as /run/netns/netns1 and /run/netns/netns2.
-    /// let program = lab.command("/src/target/debug/mine")?.args(["create", "br0"]);
-    /// let output = program.output(Deadline::after(Duration::from_secs(10)))?;
-    /// assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    /// lab.command("/src/target/debug/mine")?.args(["create", "br0"]).read(Deadline::after(Duration::from_secs(10)))?;
     /// lab.read_back(&Reply::default())?;
     /// expect!(lab.host().link("br0"), Some(Link { kind: "bridge", up: true, .. }));
     /// expect!(lab.node("netns1").ping(lab.node("netns2")), Reply { .. });
@@ -74,7 +84,7 @@ impl Builder {
     /// ```
     pub fn prepare(self) -> Result<Lab> {
         self.topology.check()?;
-        prepare::lab(self.topology, self.implementation)
+        prepare::lab(self.topology, self.implementation, self.shown)
     }
 
     /// The lab with its topology built and read back.
@@ -93,7 +103,7 @@ impl Lab {
 
     /// A lab of any topology, built by any implementation.
     pub fn builder(topology: Topology) -> Builder {
-        Builder { topology, implementation: Arc::new(Native::default()) }
+        Builder { topology, implementation: Arc::new(Native::default()), shown: Vec::new() }
     }
 
     /// The namespace with the bridges; never the machine's own.
@@ -201,18 +211,21 @@ impl Lab {
         self.is_up
     }
 
-    /// Has a node, and ports published for it, attached to what stands.
+    /// Has a node, and ports published for it, attached to what stands. With them the topology must still be one.
     pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
+        let mut whole = self.asked.clone();
+        whole.nodes.push(node.clone());
+        whole.nat.publish.extend(publish.iter().cloned());
+        whole.check()?;
         if !self.site.nodes.iter().any(|known| known.name() == node.name) {
             self.site.add(prepare::node(&node.name)?)?;
         }
         let mut part = self.asked.clone();
-        part.nodes = vec![node.clone()];
-        part.nat.publish = publish.clone();
+        part.nodes = vec![node];
+        part.nat.publish = publish;
         let mut reply = self.implementation.add(&self.site, &Request::new(&part))?;
         self.recall(&mut reply);
-        self.asked.nodes.push(node);
-        self.asked.nat.publish.extend(publish);
+        self.asked = whole;
         self.take(&reply, &part)
     }
 
@@ -252,7 +265,13 @@ impl Lab {
 
     /// A program to be started in the lab's world: in `host`, unless it says otherwise.
     pub fn command(&self, program: impl AsRef<Path>) -> Result<Command<'_>> {
-        Ok(self.site.world()?.command(program))
+        Ok(self.world()?.command(program))
+    }
+
+    /// The lab's programs and files: what runs there ([`World::processes`]), what a program will find or has left
+    /// ([`World::write`], [`World::read`]).
+    pub fn world(&self) -> Result<&World> {
+        self.site.world()
     }
 
     /// A further namespace, prepared as a node's is, that no implementation knows of. Its name is none of the lab's yet.

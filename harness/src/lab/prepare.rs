@@ -2,11 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{LazyLock, Once, OnceLock},
+    path::PathBuf,
+    sync::{LazyLock, OnceLock},
     time::Duration,
 };
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{Lab, Node};
 use crate::{
@@ -16,19 +15,20 @@ use crate::{
     route,
     sysctl::Sysctl,
     topology::{Destination, Interface, Route, Uplink},
+    world::limits,
 };
 
 /// The interface index of the uplink in `host`: high, so that it is in nobody's way. The low ones are those of the tunnels
 /// that a namespace is born with where their modules are loaded (`tunl0`, `sit0`).
 const UPLINK: u32 = 1000;
 
-pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
+pub(super) fn lab(topology: Topology, implementation: Shared, shown: Vec<PathBuf>) -> Result<Lab> {
     static READY: OnceLock<()> = OnceLock::new();
     if READY.get().is_none() {
         crate::enter::ready()?;
         READY.get_or_init(|| ());
     }
-    raise_limits();
+    limits::raise();
     let mut names = vec!["host"];
     names.extend(topology.nodes.iter().map(|node| node.name.as_str()));
     names.extend(topology.host.uplink.as_ref().map(|_| "outside"));
@@ -45,7 +45,8 @@ pub(super) fn lab(topology: Topology, implementation: Shared) -> Result<Lab> {
     let behind = outside.as_ref().map(|outside| (**outside).clone());
     let of_nodes = topology.nodes.iter().zip(&namespaces);
     let nodes = of_nodes.map(|(node, namespace)| Node::new(namespace.clone(), &node.interfaces)).collect();
-    let site = Site::new(host.clone(), namespaces, behind, implementation.folders());
+    let folders = implementation.folders().into_iter().chain(shown).collect();
+    let site = Site::new(host.clone(), namespaces, behind, folders);
     let stands = Topology { nodes: Vec::new(), bridges: Vec::new(), ..topology.clone() };
     let host = Node::bare(host).as_host(&stands);
     Ok(Lab { implementation, asked: topology, stands, is_up: false, site, host, outside, nodes, others: Vec::new() })
@@ -100,17 +101,6 @@ pub(super) fn wait_gone(host: &Namespace, links: &BTreeSet<String>) -> Result<()
         }
     }
     Ok(())
-}
-
-/// A run of many labs at once holds some ten descriptors for each.
-fn raise_limits() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            // Where it is refused, the error of the first open that fails says what to do.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
-    });
 }
 
 /// Every sysctl that a claim depends on: a fresh namespace takes some from the machine's own, and none is left to that.

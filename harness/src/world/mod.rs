@@ -23,14 +23,18 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use crate::{Deadline, Error, Namespace, Result, namespace::on_a_thread};
 
 mod cgroup;
+mod child;
 mod command;
 mod init;
+pub(crate) mod limits;
 mod mounts;
 mod program;
 mod sys;
 
+pub(crate) use self::child::{Kept, Printed};
 pub use self::{
-    command::{Child, Command, Output},
+    child::{Child, Output, Signal},
+    command::Command,
     program::write_program,
 };
 
@@ -45,7 +49,7 @@ pub struct World {
     keeper: init::Keeper,
     inside: Inside,
     /// Those that nobody has waited for yet.
-    children: Mutex<Vec<command::Process>>,
+    children: Mutex<Vec<child::Process>>,
     cgroup: Option<cgroup::Subtree>,
 }
 
@@ -209,7 +213,7 @@ impl World {
         self.keeper.end();
         // They are this process's children: until it reaps them their PID namespace, and so PID 1, is there.
         for process in self.children.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            command::reap(&process, deadline);
+            child::reap(&process, deadline);
         }
         self.keeper.wait(deadline);
         if let Some(cgroup) = &self.cgroup {

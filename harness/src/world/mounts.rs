@@ -10,6 +10,7 @@ use std::{
 
 use nix::{
     mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
     unistd::geteuid,
 };
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -68,6 +69,19 @@ fn settings() -> io::Result<()> {
     read_only("/sys")
 }
 
+/// /sys as the calling thread's network namespace has it, in a mount namespace of the thread's own; and what is the machine's
+/// of /proc/sys/net, which has files of its own for each namespace.
+pub(super) fn settings_anew(has_cgroup: bool) -> io::Result<()> {
+    const CGROUP: &str = "/sys/fs/cgroup";
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let cgroup = has_cgroup.then(|| take(Path::new(CGROUP))).transpose()?;
+    settings()?;
+    if let Some(tree) = cgroup {
+        move_mount(&tree, "", rustix::fs::CWD, CGROUP, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    keep_from_writing(MACHINES.into_iter().filter(|path| path.starts_with("/proc/sys/net/")))
+}
+
 /// What only PID 1 can mount: its own /proc, and the cgroups that it is in. It has forked, so nothing here allocates.
 pub(super) fn after_fork(has_cgroup: bool) -> io::Result<()> {
     mount_fs("proc", "/proc", NO_PROGRAMS, None)?;
@@ -75,14 +89,19 @@ pub(super) fn after_fork(has_cgroup: bool) -> io::Result<()> {
     bind("/proc/sys", "/proc/sys")?;
     bind("/proc/sys/net", "/proc/sys/net")?;
     read_only("/proc/sys")?;
-    for path in MACHINES {
+    keep_from_writing(MACHINES)?;
+    if has_cgroup {
+        mount_fs("cgroup2", "/sys/fs/cgroup", NO_PROGRAMS, None)?;
+    }
+    Ok(())
+}
+
+fn keep_from_writing<'a>(paths: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+    for path in paths {
         // What this kernel has not cannot be bound.
         if bind(path, path).is_ok() {
             read_only(path)?;
         }
-    }
-    if has_cgroup {
-        mount_fs("cgroup2", "/sys/fs/cgroup", NO_PROGRAMS, None)?;
     }
     Ok(())
 }

@@ -126,14 +126,24 @@ pub(super) fn set_capabilities(sets: &Capabilities) -> io::Result<()> {
 }
 
 /// What the command's process does before it becomes the program: it takes signals and file modes as they are by default,
-/// begins a session, without the user's terminal, unless it is to have that, and joins the cgroup whose open
-/// `cgroup.procs` this is.
-pub(super) fn set_apart(command: &mut process::Command, has_session: bool, procs: Option<OwnedFd>) {
+/// begins a session, without the user's terminal, unless it is to have that, joins the cgroup whose open `cgroup.procs`
+/// this is, and has these limits, soft and hard, of open files.
+pub(super) fn set_apart(
+    command: &mut process::Command,
+    has_session: bool,
+    procs: Option<OwnedFd>,
+    files: Option<(u64, u64)>,
+) {
+    let files = files.map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard });
     let prepare = move || {
         default_dispositions();
-        // SAFETY: none takes a pointer, but for two bytes that are there, to a descriptor that the closure owns.
+        // SAFETY: the pointers are to two bytes that are there, for a descriptor that the closure owns, and to limits of
+        // its own.
         unsafe {
             libc::umask(0o022);
+            if let Some(files) = &files {
+                libc::setrlimit(libc::RLIMIT_NOFILE, files);
+            }
             if has_session && libc::setsid() < 0 {
                 return Err(io::Error::last_os_error());
             }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use std::sync::mpsc;
 
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::{
+    resource::{Resource, getrlimit},
+    signal::{SigHandler, SigSet, Signal, signal},
+};
 
 use super::*;
 
@@ -15,8 +18,12 @@ fn world() -> World {
 }
 
 fn sh(world: &World, script: &str) -> (Option<i32>, String) {
-    let output =
-        world.command("/bin/sh").args(["-c", script]).output(Deadline::after(Duration::from_secs(10))).unwrap();
+    sh_in(world, &world.host, script)
+}
+
+fn sh_in(world: &World, inside: &Namespace, script: &str) -> (Option<i32>, String) {
+    let command = world.command("/bin/sh").args(["-c", script]).inside(inside);
+    let output = command.output(Deadline::after(Duration::from_secs(10))).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code(), text.trim_end().to_owned())
 }
@@ -143,20 +150,30 @@ fn a_daemon_may_print() {
     assert_eq!(waited, (Some(0), "0".into()));
 }
 
-/// What belongs to the machine, not to the namespace, cannot be written; what belongs to the namespace's devices can.
-#[test]
-fn settings_of_the_machine_are_read_only() {
+/// What belongs to the machine, not to the namespace, cannot be written; what belongs to the devices of the program's
+/// namespace can, and no other's are to be seen. So it is in any namespace, and the cgroup is there.
+#[rstest::rstest]
+#[case::host(None)]
+#[case::another(Some("netns1"))]
+fn settings_of_the_machine_are_read_only(#[case] another: Option<&str>) {
     let world = world();
-    world.host.apply(crate::link::Bridge::new("br0").request()).unwrap();
+    let another = another.map(|name| Namespace::new(name).unwrap());
+    let inside = another.as_ref().unwrap_or(&world.host);
+    world.host.apply(crate::link::Bridge::new("br7").request()).unwrap();
+    inside.apply(crate::link::Bridge::new("br0").request()).unwrap();
+    let sh = |script| sh_in(&world, inside, script);
+    let links = if another.is_some() { "br0\nlo" } else { "br0\nbr7\nlo" };
+    assert_eq!(sh("ls -I'*tunl0' -I'sit0' -I'gre*' -I'erspan0' -I'ip*' /sys/class/net"), (Some(0), links.into()));
     assert_eq!(
-        sh(&world, "echo 500 >/sys/class/net/br0/bridge/forward_delay; echo 1 >/proc/sys/net/ipv4/ip_forward").0,
+        sh("echo 500 >/sys/class/net/br0/bridge/forward_delay; echo 1 >/proc/sys/net/ipv4/ip_forward").0,
         Some(0)
     );
+    if world.has_cgroup() {
+        assert_eq!(sh("mkdir /sys/fs/cgroup/mine && rmdir /sys/fs/cgroup/mine"), (Some(0), String::new()));
+    }
     // Whether it may be written is asked, never tried.
-    let (_, found) = sh(
-        &world,
-        "find /sys /proc/sys /proc/bus /proc/fs /proc/irq /proc/sysrq-trigger -writable ! -type l 2>/dev/null",
-    );
+    let (_, found) =
+        sh("find /sys /proc/sys /proc/bus /proc/fs /proc/irq /proc/sysrq-trigger -writable ! -type l 2>/dev/null");
     let allowed = ["/sys/devices/virtual/net", "/sys/fs/cgroup", "/proc/sys/net"];
     let other: Vec<_> = found.lines().filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed))).collect();
     assert!(
@@ -200,6 +217,18 @@ fn a_program_is_kept_short() {
     assert_eq!(sizes, "", "{ours:?}");
 }
 
+/// A program may have as many files open as this process could before it raised its own limit.
+#[test]
+fn a_program_has_the_users_limits() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    limits::raise();
+    assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+    let (was, _) = limits::descriptors().unwrap();
+    // Unless another test was here before.
+    assert!(was == soft || soft == hard, "{was} {soft} {hard}");
+    assert_eq!(sh(&world(), "ulimit -Sn; ulimit -Hn"), (Some(0), format!("{was}\n{hard}")));
+}
+
 /// What a container engine does first works: mounts of every kind, devices, and namespaces within.
 #[test]
 fn engines_find_what_they_need() {
@@ -236,6 +265,19 @@ fn a_program_has_limits() {
         flood.status,
         flood.stdout.len()
     );
+}
+
+/// What a program printed is the value where it succeeds; where it does not, what it said is in the error.
+#[test]
+fn a_failed_program_says_why() {
+    let world = world();
+    let read = |script| world.command("sh").args(["-c", script]).read(Deadline::after(Duration::from_secs(10)));
+    assert_eq!(read("echo one; echo two").unwrap(), "one\ntwo");
+    let said =
+        "running sh -c echo out; echo no such bridge >&2; exit 3 in namespace host: exit status: 3\n  | no such bridge";
+    assert_eq!(read("echo out; echo no such bridge >&2; exit 3").unwrap_err().to_string(), said);
+    let slow = world.command("sleep").arg("1000").read(Deadline::exactly(Duration::from_millis(50))).unwrap_err();
+    assert_eq!(slow.to_string(), "running sleep 1000 in namespace host: killed, as it had not ended after 50 ms");
 }
 
 /// A program that prints without end is not heard out.

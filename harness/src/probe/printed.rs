@@ -1,0 +1,155 @@
+//! What a program prints, while it runs.
+
+use std::{fmt, sync::Arc};
+
+use super::{Probe, Seen, Watch};
+use crate::{
+    Deadline, Namespace, Result,
+    world::{self, Child, Kept},
+};
+
+impl Child {
+    /// Looks at what it has printed so far: in [`expect!`](crate::expect!) a text, `text if text.contains("ready")`.
+    pub fn stdout(&self) -> Printed {
+        self.printed("standard output", world::Printed::stdout)
+    }
+
+    /// Looks at what it has printed on standard error so far.
+    pub fn stderr(&self) -> Printed {
+        self.printed("standard error", world::Printed::stderr)
+    }
+
+    fn printed(&self, what: &str, kept: fn(&world::Printed) -> Kept) -> Printed {
+        let line = format!("{}: {what} of {}", self.inside.name(), self.program);
+        Printed { printed: Arc::clone(&self.printed), kept, line, inside: self.inside.clone() }
+    }
+}
+
+/// A probe of what a program has printed; made by [`Child::stdout`] and [`Child::stderr`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Printed {
+    printed: Arc<world::Printed>,
+    kept: fn(&world::Printed) -> Kept,
+    line: String,
+    inside: Namespace,
+}
+
+/// What a program has printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The text, up to 1 MiB of it; what is no UTF-8 stands as U+FFFD.
+    pub text: String,
+    /// Whether nobody can print there any more.
+    pub is_closed: bool,
+}
+
+impl Probe for Printed {
+    type Output = Text;
+
+    fn describe(&self) -> String {
+        self.line.clone()
+    }
+
+    fn look(&self, _deadline: Deadline) -> Result<Text> {
+        let kept = (self.kept)(&self.printed);
+        Ok(Text { text: String::from_utf8_lossy(&kept.bytes).into_owned(), is_closed: kept.is_closed })
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(More { printed: Arc::clone(&self.printed), version: self.printed.version() }))
+    }
+
+    fn concerned(&self) -> Vec<Namespace> {
+        vec![self.inside.clone()]
+    }
+
+    fn last_word(&self, seen: &Text) -> bool {
+        seen.is_closed
+    }
+
+    /// As long as it runs, nothing is not all that it prints.
+    fn control<M>(&self, seen: &Text, _matches: &M) -> Result<Option<String>> {
+        let unproven = seen.text.is_empty() && !seen.is_closed;
+        Ok(unproven.then(|| "it may print something yet: look once it has ended (`Child::output`)".into()))
+    }
+}
+
+struct More {
+    printed: Arc<world::Printed>,
+    version: u64,
+}
+
+impl Watch for More {
+    fn wait(&mut self, deadline: Deadline) -> Result<bool> {
+        let changed = self.printed.wait_after(self.version, deadline);
+        self.version = changed.unwrap_or(self.version);
+        Ok(changed.is_some())
+    }
+}
+
+impl Seen for Text {
+    type As<'a> = &'a str;
+
+    fn seen(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.text.is_empty() {
+            return f.write_str(if self.is_closed { "nothing, and it prints no more" } else { "nothing yet" });
+        }
+        f.write_str(self.text.trim_end())?;
+        if self.is_closed { f.write_str("\n(and it prints no more)") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        World, expect,
+        expect::{Kind, check},
+        world::Signal,
+    };
+
+    fn sh(world: &World, script: &str) -> Child {
+        world.command("/bin/sh").args(["-c", script]).spawn().unwrap()
+    }
+
+    fn world() -> World {
+        World::new(&Namespace::new("host").unwrap(), &[]).unwrap()
+    }
+
+    /// What a program prints is seen while it runs, each output by itself; a signal reaches it, and how it ended is known.
+    #[test]
+    fn what_a_program_prints_is_seen_while_it_runs() {
+        let world = world();
+        let script = "trap 'echo stopped; exit 7' TERM; echo ready >&2; while :; do sleep 0.01; done";
+        let child = sh(&world, script);
+        expect!(child.stderr(), "ready\n");
+        child.signal(Signal::SIGTERM).unwrap();
+        expect!(child.stdout(), "stopped\n");
+        let output = child.output(Deadline::after(Duration::from_secs(10))).unwrap();
+        assert_eq!((output.status.code(), output.timed_out), (Some(7), false));
+        assert_eq!((&*output.stdout, &*output.stderr), (&b"stopped\n"[..], &b"ready\n"[..]));
+    }
+
+    /// A program that has ended prints no more: nobody waits for it. Of one that runs, silence proves nothing.
+    #[test]
+    fn silence_of_one_that_runs_proves_nothing() {
+        let world = world();
+        let ended = sh(&world, "echo failed");
+        let failure = check(&ended.stdout(), "ready", Duration::from_secs(600), |text| text == "ready\n").unwrap_err();
+        assert!(failure.seen.contains("failed") && failure.seen.contains("no more"), "{}", failure.seen);
+        assert!(ended.output(Deadline::after(Duration::from_secs(10))).unwrap().status.success());
+        let runs = sh(&world, "sleep 1000");
+        let failure = check(&runs.stdout(), "\"\"", Duration::from_secs(5), str::is_empty).unwrap_err();
+        assert!(failure.kind == Kind::Error && failure.seen.contains("proves nothing"), "{failure}");
+        assert!(runs.kill().unwrap().stdout.is_empty());
+    }
+}
