@@ -11,7 +11,7 @@ use crate::{Deadline, Namespace, Result, watch::Group};
 impl Namespace {
     /// Looks at every address. Equivalent to `ip address`.
     pub fn addresses(&self) -> Addresses {
-        Addresses { namespace: self.clone() }
+        Addresses { namespace: self.clone(), dev: None }
     }
 }
 
@@ -40,6 +40,7 @@ pub struct Address {
 #[must_use]
 pub struct Addresses {
     namespace: Namespace,
+    dev: Option<String>,
 }
 
 /// Every address of a namespace.
@@ -47,11 +48,18 @@ pub struct Addresses {
 pub struct AddressList(pub Vec<Address>);
 
 impl Addresses {
+    /// Only those of this device.
+    pub fn on(mut self, dev: impl Into<String>) -> Self {
+        self.dev = Some(dev.into());
+        self
+    }
+
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Address>> {
         let addresses = self.namespace.address_messages()?;
         let names = self.namespace.link_names(addresses.iter().map(|message| message.header.index))?;
-        Ok(addresses.iter().filter_map(|message| describe(message, &names)).collect())
+        let described = addresses.iter().filter_map(|message| describe(message, &names));
+        Ok(described.filter(|address| self.dev.as_ref().is_none_or(|dev| address.dev == *dev)).collect())
     }
 }
 
@@ -59,7 +67,8 @@ impl Probe for Addresses {
     type Output = AddressList;
 
     fn describe(&self) -> String {
-        format!("{}: ip address", self.namespace.name())
+        let dev = self.dev.iter().map(|dev| format!(" show dev {dev}")).collect::<String>();
+        format!("{}: ip address{dev}", self.namespace.name())
     }
 
     fn look(&self, _deadline: Deadline) -> Result<AddressList> {
@@ -158,6 +167,7 @@ mod tests {
         assert!(has("a0               fd00::7/64 tentative"), "{:?}", shown());
         a.settle_addresses().unwrap();
         assert!(has("a0               fd00::7/64"), "{:?}", shown());
+        crate::expect!(a.addresses().on("lo"), list if list.iter().all(|address| address.dev == "lo") && list.len() == 2);
         a.delete_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
         assert!(!shown().iter().any(|line| line.contains("fd00::7")), "{:?}", shown());
         let error = a.add_address("a0", "10.0.0.1/24".parse().unwrap()).unwrap_err().to_string();

@@ -6,18 +6,26 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteScope, RouteType,
-        RouteVia,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags,
+        RouteScope, RouteType, RouteVia,
     },
 };
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Namespace, Result, topology::Destination, watch::Group};
+use crate::{Deadline, Error, Namespace, Result, topology::Destination, watch::Group};
 
 impl Namespace {
     /// Looks at the routes of the main table, of both IP versions. Equivalent to `ip route; ip -6 route`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("gateway")?;
+    /// expect!(lab.host().routes().to("10.20.30.0/24"), [route] if route.dev.as_deref() == Some("br0"));
+    /// expect!(lab.host().routes().on("br0").to("198.51.100.0/24"), []);
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn routes(&self) -> Routes {
-        Routes { namespace: self.clone() }
+        Routes { namespace: self.clone(), to: None, dev: None }
     }
 
     /// Every route of every table, as the kernel describes it.
@@ -44,10 +52,12 @@ pub struct Route {
     pub to: Destination,
     /// Whether it is an IPv6 route.
     pub v6: bool,
-    /// The next hop; `None`: on-link.
+    /// The next hop; `None`: on-link, or there are several.
     pub via: Option<IpAddr>,
-    /// The device.
+    /// The device; `None` where there are several next hops.
     pub dev: Option<String>,
+    /// The next hops of a multipath route; none for any other.
+    pub hops: Vec<Hop>,
     /// The source address that it prefers.
     pub src: Option<IpAddr>,
     /// Who made it: `kernel`, `boot`, `static`, `ra`.
@@ -62,11 +72,25 @@ pub struct Route {
     pub linkdown: bool,
 }
 
+/// One of the next hops of a multipath route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hop {
+    /// The next hop; `None`: on-link.
+    pub via: Option<IpAddr>,
+    /// The device.
+    pub dev: String,
+    /// Its share of the flows, from 1.
+    pub weight: u16,
+}
+
 /// A probe of the main table's routes.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Routes {
     namespace: Namespace,
+    to: Option<String>,
+    dev: Option<String>,
 }
 
 /// The main table's routes.
@@ -74,12 +98,28 @@ pub struct Routes {
 pub struct RouteList(pub Vec<Route>);
 
 impl Routes {
+    /// Only those for exactly this prefix, or `default` of either IP version.
+    pub fn to(mut self, prefix: impl Into<String>) -> Self {
+        self.to = Some(prefix.into());
+        self
+    }
+
+    /// Only those by this device.
+    pub fn on(mut self, dev: impl Into<String>) -> Self {
+        self.dev = Some(dev.into());
+        self
+    }
+
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Route>> {
+        let to = self.to.as_ref().map(|to| to.parse::<Destination>()).transpose().map_err(Error::Usage)?;
         let mut routes = self.namespace.route_messages()?;
         routes.retain(in_main_table);
-        let names = self.namespace.link_names(routes.iter().filter_map(device))?;
-        Ok(routes.iter().map(|route| describe(route, &names)).collect())
+        let names = self.namespace.link_names(routes.iter().flat_map(devices))?;
+        let mut routes: Vec<Route> = routes.iter().map(|route| describe(route, &names)).collect();
+        routes.retain(|route| to.is_none_or(|to| route.to == to));
+        routes.retain(|route| self.dev.as_ref().is_none_or(|dev| route.is_by(dev)));
+        Ok(routes)
     }
 }
 
@@ -87,7 +127,10 @@ impl Probe for Routes {
     type Output = RouteList;
 
     fn describe(&self) -> String {
-        format!("{}: ip route", self.namespace.name())
+        let to = self.to.iter().map(|to| format!(" to exact {to}"));
+        let dev = self.dev.iter().map(|dev| format!(" dev {dev}"));
+        let show = if self.to.is_some() || self.dev.is_some() { " show" } else { "" };
+        format!("{}: ip route{show}{}", self.namespace.name(), to.chain(dev).collect::<String>())
     }
 
     fn look(&self, _deadline: Deadline) -> Result<RouteList> {
@@ -144,7 +187,20 @@ impl fmt::Display for Route {
         if self.linkdown {
             write!(f, " linkdown")?;
         }
+        for hop in &self.hops {
+            write!(f, "\n        nexthop")?;
+            if let Some(via) = hop.via {
+                write!(f, " via {via}")?;
+            }
+            write!(f, " dev {} weight {}", hop.dev, hop.weight)?;
+        }
         Ok(())
+    }
+}
+
+impl Route {
+    fn is_by(&self, dev: &str) -> bool {
+        self.dev.as_deref() == Some(dev) || self.hops.iter().any(|hop| hop.dev == dev)
     }
 }
 
@@ -169,14 +225,37 @@ pub(super) fn device(message: &RouteMessage) -> Option<u32> {
     })
 }
 
+/// The indices of all of a route's devices.
+fn devices(message: &RouteMessage) -> Vec<u32> {
+    device(message).into_iter().chain(next_hops(message).iter().map(|hop| hop.interface_index)).collect()
+}
+
+fn next_hops(message: &RouteMessage) -> &[RouteNextHop] {
+    let hops = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops.as_slice()),
+        _ => None,
+    });
+    hops.unwrap_or_default()
+}
+
 /// A route message in words; `names` gives links their names.
 pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Route {
     let v6 = message.header.address_family == AddressFamily::Inet6;
+    let name = |index: &u32| names.get(index).cloned().unwrap_or_else(|| format!("if{index}"));
     let mut route = Route {
         to: Destination::Default,
         v6,
-        via: None,
-        dev: None,
+        via: via(&message.attributes),
+        dev: device(message).as_ref().map(name),
+        hops: next_hops(message)
+            .iter()
+            // The kernel counts from 0.
+            .map(|hop| Hop {
+                via: via(&hop.attributes),
+                dev: name(&hop.interface_index),
+                weight: u16::from(hop.hops) + 1,
+            })
+            .collect(),
         src: None,
         protocol: message.header.protocol.to_string(),
         scope: scope(message.header.scope, v6),
@@ -190,13 +269,7 @@ pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> 
                 let length = message.header.destination_prefix_length;
                 route.to = ip(address).and_then(|ip| IpNet::new(ip, length).ok()).map_or(route.to, Destination::Prefix);
             }
-            RouteAttribute::Gateway(address) => route.via = ip(address),
-            // An IPv6 next hop of an IPv4 route (RFC 5549).
-            RouteAttribute::Via(RouteVia::Inet6(address)) => route.via = Some((*address).into()),
             RouteAttribute::PrefSource(address) => route.src = ip(address),
-            RouteAttribute::Oif(index) => {
-                route.dev = Some(names.get(index).cloned().unwrap_or_else(|| format!("if{index}")))
-            }
             RouteAttribute::Priority(metric) => route.metric = *metric,
             _ => {}
         }
@@ -206,6 +279,15 @@ pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> 
         route.metric = 0;
     }
     route
+}
+
+fn via(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        // An IPv6 next hop of an IPv4 route (RFC 5549).
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    })
 }
 
 fn scope(scope: RouteScope, v6: bool) -> String {
@@ -226,7 +308,13 @@ pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_route::route::RouteProtocol;
+
     use super::*;
+    use crate::{
+        expect,
+        probe::testing::{look, pair},
+    };
 
     /// The next hop of a route may be of the other IP version: such a route is not on-link.
     #[test]
@@ -236,5 +324,38 @@ mod tests {
         message.header.address_family = AddressFamily::Inet;
         message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(hop)));
         assert_eq!(describe(&message, &HashMap::new()).via, Some(hop.into()));
+    }
+
+    /// Routes are picked by prefix and device, and one of several next hops has them all.
+    ///
+    ///     a[a0 10.0.0.1/24 fd00::1/64] --- b
+    #[test]
+    fn routes_are_picked() {
+        let (a, _b) = pair();
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Static;
+        message.header.kind = RouteType::Unicast;
+        message.header.destination_prefix_length = 24;
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet([198, 51, 100, 0].into())));
+        let hop = |last: u8| {
+            let mut hop = RouteNextHop::default();
+            (hop.interface_index, hop.hops) = (a.index("a0").unwrap(), last);
+            hop.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet([10, 0, 0, last].into())));
+            hop
+        };
+        message.attributes.push(RouteAttribute::MultiPath(vec![hop(2), hop(3)]));
+        a.apply(crate::Request::create("adding a route".into(), RouteNetlinkMessage::NewRoute(message))).unwrap();
+
+        expect!(a.routes().to("10.0.0.0/24"), [route] if route.is_by("a0") && route.hops.is_empty());
+        expect!(a.routes().to("10.0.0.0/16"), []);
+        expect!(a.routes().to("fd00::/64").on("a0"), [route] if route.v6);
+        expect!(a.routes().on("lo"), []);
+        let seen = look(&a.routes().to("198.51.100.0/24").on("a0")).to_string();
+        let hops = "198.51.100.0/24 proto static\n        nexthop via 10.0.0.2 dev a0 weight 3\n        nexthop via 10.0.0.3 dev a0 weight 4";
+        assert_eq!(seen, hops);
+        let error = a.routes().to("10.0.0.300/24").list().unwrap_err().to_string();
+        assert!(error.contains("neither a prefix nor"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //! The same types are read from `fixtures/topologies/*.toml` and written into a driver's request, so that no
 //! implementation is told anything else than another.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -253,12 +253,21 @@ impl Serialize for Destination {
 
 impl<'de> Deserialize<'de> for Destination {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text == "default" {
-            return Ok(Self::Default);
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    /// As `ip route` takes it: `default`, or a prefix.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self::Default),
+            prefix => {
+                prefix.parse().map(Self::Prefix).map_err(|_| format!("`{text}` is neither a prefix nor `default`"))
+            }
         }
-        let wrong = |_| serde::de::Error::custom(format!("`{text}` is neither a prefix nor `default`"));
-        text.parse().map(Self::Prefix).map_err(wrong)
     }
 }
 
