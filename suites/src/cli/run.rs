@@ -193,11 +193,11 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     }
     for name in &args.implementation {
         if subjects.iter().all(|known| known.description.name != *name) {
-            subjects.push(shipped::implementation(name)?);
+            subjects.push(installed(shipped::implementation(name)?)?);
         }
     }
     for path in &args.driver {
-        let subject = shipped::driver(path)?;
+        let subject = installed(shipped::driver(path)?)?;
         if subjects.iter().all(|known| known.driver != subject.driver) {
             subjects.push(subject);
         }
@@ -206,6 +206,11 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
         subjects.push(shipped::native());
     }
     Ok(subjects)
+}
+
+/// Who was asked for by name is to be there: a run that tried nothing of theirs would look like one that found nothing.
+fn installed(subject: Subject) -> Result<Subject, Wrong> {
+    subject.missing().map_or(Ok(subject), |missing| Err(Wrong::environment(missing)))
 }
 
 /// Tries the items, with a bar on a terminal and a line for each failure as it comes.

@@ -68,9 +68,9 @@ pub(crate) fn on_topology(items: Vec<Item>, topology: &Topology) -> Result<Vec<I
             topology.name
         )));
     }
-    let mut found: Vec<Item> = Vec::new();
+    let (mut found, wanted): (Vec<Item>, _) = (Vec::new(), shape(topology));
     for item in items {
-        if shape(&item.topology) == shape(topology) && found.iter().all(|known| known.case.id != item.case.id) {
+        if shape(&item.topology) == wanted && found.iter().all(|known| known.case.id != item.case.id) {
             found.push(Item { case: item.case, topology: topology.clone() });
         }
     }
