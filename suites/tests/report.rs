@@ -7,8 +7,11 @@ mod common;
 use common::{outcome, report};
 use netproof_suites::{
     Level,
-    report::{Report, junit, tap, text},
-    run::Verdict::{self, Error, Fail, Known, Pass, Unsupported},
+    report::{Report, junit, matrix, tap, text},
+    run::{
+        Outcome,
+        Verdict::{self, Error, Fail, Known, Pass, Unsupported},
+    },
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -186,4 +189,28 @@ fn much_evidence_is_shown_at_both_ends() {
     for part in ["line 0\n", "line 99\n", "... 9800 lines: report.json has them ...", "line 9999\n"] {
         assert!(text.contains(part), "no `{part}`");
     }
+}
+
+/// In the matrix each cause stands once, with all that fails for it: one case may fail for two, on two topologies.
+#[test]
+fn the_matrix_tells_causes_once() {
+    const OTHER: &str = "pair/own-address-needs-lo";
+    let failed = |id: &str, topology: &str, reason: &str| Outcome {
+        topology: topology.into(),
+        reason: Some(reason.into()),
+        ..outcome(id, Known)
+    };
+    let page = matrix(&report(vec![
+        failed(ID, "pair", "br0 is left down"),
+        failed(ID, "star", "the port is left down."),
+        failed(OTHER, "pair", "the port is left down"),
+        outcome(ID, Pass),
+    ]));
+    let section = page.split("## native\n").nth(1).unwrap();
+    let causes: Vec<&str> = section.split("\n- ").collect();
+    assert!(causes[0].contains("Claims that do not hold: 2 (2 MUST), by cause:"), "{section}");
+    assert!(causes[1].starts_with("the port is left down:\n"), "{section}");
+    assert!(causes[1].contains("`pair/own-address-needs-lo`") && causes[1].contains("(MUST) on `star`: "), "{section}");
+    assert!(causes[2].starts_with("br0 is left down:\n") && causes[2].contains(" on `pair`: "), "{section}");
+    assert_eq!(causes.len(), 3, "{section}");
 }

@@ -1,14 +1,19 @@
 //! Implementations against suites, as a page of Markdown.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use super::{Graded, Report};
 use crate::{
+    case::{Case, Level},
     run::{Outcome, Verdict},
+    shipped,
     suite::{SUITES, all_cases},
 };
 
-/// The page: a table of counts, then what each implementation fails, and what that means for who uses it.
+/// The page: a table of counts, then what each implementation fails, by causes, and what that means for who uses it.
 #[must_use]
 pub fn matrix(report: &Report) -> String {
     let mut text = format!(
@@ -27,7 +32,8 @@ pub fn matrix(report: &Report) -> String {
 }
 
 fn table(text: &mut String, report: &Report) {
-    let heads: Vec<String> = report.implementations.iter().map(|graded| graded.name.clone()).collect();
+    let head = |graded: &Graded| format!("[{0}](#{0})", graded.name);
+    let heads: Vec<String> = report.implementations.iter().map(head).collect();
     let _ = writeln!(text, "| suite | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
     for suite in SUITES {
         let cells: Vec<String> = report.implementations.iter().map(|graded| cell(graded, suite.name)).collect();
@@ -49,30 +55,59 @@ fn cell(graded: &Graded, suite: &str) -> String {
 }
 
 fn failures(text: &mut String, graded: &Graded) {
-    let mut failed: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
-    for outcome in &graded.cases {
-        if matches!(outcome.verdict, Verdict::Fail | Verdict::Known | Verdict::Error) {
-            failed.entry(&outcome.id).or_default().push(outcome);
-        }
+    let _ = writeln!(text, "\n## {}\n\n{}\n", graded.name, about(graded));
+    let failed = graded.cases.iter().filter(|outcome| has_failed(outcome));
+    let mut causes: BTreeMap<&str, Claims> = BTreeMap::new();
+    for outcome in failed {
+        let cause = outcome.reason.as_deref().unwrap_or("(no reason is known)").trim_end_matches('.');
+        causes.entry(cause).or_default().entry(&outcome.id).or_default().push(outcome);
     }
-    let _ = writeln!(text, "\n## {} {}\n", graded.name, graded.version);
-    if !graded.supplies.is_empty() {
-        let _ = writeln!(text, "The driver supplies: {}.\n", graded.supplies.join(", "));
-    }
-    if failed.is_empty() {
+    if causes.is_empty() {
         let _ = writeln!(text, "Nothing that was tried failed.");
+        return;
     }
-    for (id, outcomes) in failed {
-        let on: Vec<String> = outcomes.iter().map(|outcome| format!("`{}`", outcome.topology)).collect();
-        let Some(case) = all_cases().find(|case| case.id == id) else { continue };
-        let why = outcomes.iter().find_map(|outcome| outcome.reason.as_deref()).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "- `{id}` ({}) on {}: {}  \n  For a user: {}",
-            case.level,
-            on.join(", "),
-            why.trim_end_matches('.').to_owned() + ".",
-            case.failing
-        );
+    let ids: BTreeSet<&str> = causes.values().flat_map(|claims| claims.keys().copied()).collect();
+    let must = ids.iter().filter(|id| case(id).is_some_and(|case| case.level == Level::Must)).count();
+    let _ = writeln!(text, "Claims that do not hold: {} ({must} MUST), by cause:\n", ids.len());
+    let mut causes: Vec<(&str, Claims)> = causes.into_iter().collect();
+    // What explains most comes first.
+    causes.sort_by_key(|(_, claims)| std::cmp::Reverse(claims.len()));
+    for (cause, claims) in causes {
+        let _ = writeln!(text, "- {cause}:");
+        claims.into_iter().for_each(|(id, outcomes)| claim(text, id, &outcomes));
+    }
+}
+
+/// What fails for one cause: claims by id, each on its topologies.
+type Claims<'a> = BTreeMap<&'a str, Vec<&'a Outcome>>;
+
+fn has_failed(outcome: &Outcome) -> bool {
+    matches!(outcome.verdict, Verdict::Fail | Verdict::Known | Verdict::Error)
+}
+
+fn case(id: &str) -> Option<&'static Case> {
+    all_cases().find(|case| case.id == id)
+}
+
+fn claim(text: &mut String, id: &str, outcomes: &[&Outcome]) {
+    let Some(case) = case(id) else { return };
+    let on: Vec<String> = outcomes.iter().map(|outcome| format!("`{}`", outcome.topology)).collect();
+    let _ = writeln!(text, "  - `{id}` ({}) on {}: {}", case.level, on.join(", "), case.failing);
+}
+
+/// Its version, where its driver is, what that adds, and how it is graded again.
+fn about(graded: &Graded) -> String {
+    let Graded { name, version, supplies, .. } = graded;
+    let whose = match name.as_str() {
+        "native" => "built in".to_owned(),
+        shipped if shipped::names().any(|known| known == shipped) => {
+            format!("by [its driver](../fixtures/drivers/{shipped})")
+        }
+        _ => return format!("Version {version}."),
+    };
+    let again = format!("Version {version}, {whose}; `netproof run --implementation {name}` grades it.");
+    match &supplies[..] {
+        [] => again,
+        some => format!("{again} Of what the topologies ask for the driver adds: {}.", some.join(", ")),
     }
 }
