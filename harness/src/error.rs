@@ -103,5 +103,5 @@ fn hint(source: &io::Error) -> &'static str {
 }
 
 fn indented(evidence: &str) -> String {
-    evidence.lines().fold(String::new(), |text, line| format!("{text}\n  | {line}"))
+    evidence.lines().map(|line| format!("\n  | {line}")).collect()
 }

@@ -48,7 +48,7 @@ pub struct Addresses {
 pub struct AddressList(pub Vec<Address>);
 
 impl Addresses {
-    /// Only those of this device.
+    /// Only those of this device, which must be there.
     pub fn on(mut self, dev: impl Into<String>) -> Self {
         self.dev = Some(dev.into());
         self
@@ -56,6 +56,8 @@ impl Addresses {
 
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Address>> {
+        // A name that no device has is an error, and not a list of none.
+        self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
         let addresses = self.namespace.address_messages()?;
         let names = self.namespace.link_names(addresses.iter().map(|message| message.header.index))?;
         let described = addresses.iter().filter_map(|message| describe(message, &names));

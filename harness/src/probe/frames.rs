@@ -92,8 +92,9 @@ impl Probe for Frames {
 
     /// Frames that have not come yet are not missing; only those that a sentinel overtook are. That goes for any number of
     /// frames of which more would not match.
-    fn control<M: Fn(usize) -> bool>(&self, _seen: &Captured, matches: &M) -> Result<Option<String>> {
-        let unproven = self.before.is_none() && !matches(usize::MAX);
+    fn control<M: Fn(usize) -> bool>(&self, seen: &Captured, matches: &M) -> Result<Option<String>> {
+        let mut more = (1..=64).chain([1 << 30]).map(|more| seen.frames.len() + more);
+        let unproven = self.before.is_none() && !more.all(matches);
         Ok(unproven.then(|| "more may still be on their way: say `.before(station)`, which sends a sentinel".into()))
     }
 }
@@ -303,7 +304,10 @@ mod tests {
             let reason = unguarded.control(&seen, &|count| count <= most).unwrap().unwrap();
             assert!(reason.contains("sentinel"), "{reason}");
         }
-        assert_eq!(unguarded.control(&seen, &|count| count >= 1).unwrap(), None);
+        for is_so in [|count: usize| count != 1, |count| count == 0 || count > 1, |count| count % 2 == 0] {
+            assert!(unguarded.control(&seen, &is_so).unwrap().is_some());
+        }
+        assert_eq!(unguarded.control(&seen, &|count| count >= 1 && count * 10 > 5).unwrap(), None);
         let all = look(&aside.frames(|frame: &Frame| frame.ethertype == 0x88b5).before((&n3, "e3")));
         assert_eq!(all.seen(), 0, "sentinels do not count: {all}");
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{Probe, Seen, Watch};
 use crate::{
     Deadline, Namespace, Result,
-    world::{self, Child, Kept},
+    world::{self, Child, Kept, last_lines},
 };
 
 impl Child {
@@ -40,6 +40,8 @@ pub struct Printed {
 pub struct Text {
     /// The text, up to 1 MiB of it; what is no UTF-8 stands as U+FFFD.
     pub text: String,
+    /// Whether there was more.
+    pub is_cut: bool,
     /// Whether nobody can print there any more.
     pub is_closed: bool,
 }
@@ -53,7 +55,8 @@ impl Probe for Printed {
 
     fn look(&self, _deadline: Deadline) -> Result<Text> {
         let kept = (self.kept)(&self.printed);
-        Ok(Text { text: String::from_utf8_lossy(&kept.bytes).into_owned(), is_closed: kept.is_closed })
+        let text = String::from_utf8_lossy(&kept.bytes).into_owned();
+        Ok(Text { text, is_cut: kept.more, is_closed: kept.is_closed })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -68,10 +71,10 @@ impl Probe for Printed {
         seen.is_closed
     }
 
-    /// As long as it runs, nothing is not all that it prints.
-    fn control<M>(&self, seen: &Text, _matches: &M) -> Result<Option<String>> {
-        let unproven = seen.text.is_empty() && !seen.is_closed;
-        Ok(unproven.then(|| "it may print something yet: look once it has ended (`Child::output`)".into()))
+    /// What silence would match, too, says that something was not printed: that is known of all that it prints only.
+    fn control<M: Fn(&str) -> bool>(&self, seen: &Text, matches: &M) -> Result<Option<String>> {
+        let unproven = (seen.is_cut || !seen.is_closed) && matches("");
+        Ok(unproven.then(|| "it may print more: look once it has ended (`Child::output`)".into()))
     }
 }
 
@@ -101,7 +104,10 @@ impl fmt::Display for Text {
         if self.text.is_empty() {
             return f.write_str(if self.is_closed { "nothing, and it prints no more" } else { "nothing yet" });
         }
-        f.write_str(self.text.trim_end())?;
+        f.write_str(&last_lines(&self.text, 40))?;
+        if self.is_cut {
+            return f.write_str("\n(and more, which was not kept)");
+        }
         if self.is_closed { f.write_str("\n(and it prints no more)") } else { Ok(()) }
     }
 }
@@ -147,9 +153,22 @@ mod tests {
         let failure = check(&ended.stdout(), "ready", Duration::from_secs(600), |text| text == "ready\n").unwrap_err();
         assert!(failure.seen.contains("failed") && failure.seen.contains("no more"), "{}", failure.seen);
         assert!(ended.output(Deadline::after(Duration::from_secs(10))).unwrap().status.success());
-        let runs = sh(&world, "sleep 1000");
-        let failure = check(&runs.stdout(), "\"\"", Duration::from_secs(5), str::is_empty).unwrap_err();
+        let runs = sh(&world, "echo starting; sleep 1000");
+        expect!(runs.stdout(), "starting\n");
+        let is_fine = |text: &str| !text.contains("ERROR");
+        let failure = check(&runs.stdout(), "no ERROR", Duration::from_secs(5), is_fine).unwrap_err();
         assert!(failure.kind == Kind::Error && failure.seen.contains("proves nothing"), "{failure}");
-        assert!(runs.kill().unwrap().stdout.is_empty());
+        assert_eq!(runs.kill().unwrap().stdout, b"starting\n");
+    }
+
+    /// Of a program that prints without end the last lines that were kept are shown, and that there was more.
+    #[test]
+    fn a_flood_is_shown_by_its_end() {
+        let world = world();
+        let flood = sh(&world, "seq 1000000");
+        let failure = check(&flood.stdout(), "the end", Duration::from_secs(10), |text| text == "the end").unwrap_err();
+        assert!(failure.seen.lines().count() < 50 && failure.seen.ends_with("not kept)"), "{}", failure.seen);
+        let is_fine = |text: &str| !text.contains("1000000");
+        assert_eq!(check(&flood.stdout(), "fine", Duration::from_secs(5), is_fine).unwrap_err().kind, Kind::Error);
     }
 }

@@ -82,6 +82,8 @@ pub struct Hop {
     pub dev: String,
     /// Its share of the flows, from 1.
     pub weight: u16,
+    /// Whether its device has no carrier.
+    pub linkdown: bool,
 }
 
 /// A probe of the main table's routes.
@@ -98,13 +100,14 @@ pub struct Routes {
 pub struct RouteList(pub Vec<Route>);
 
 impl Routes {
-    /// Only those for exactly this prefix, or `default` of either IP version.
+    /// Only those for exactly this prefix, or `default` of either IP version; an address is a prefix of its whole length.
+    /// Equivalent to `ip route show to exact`.
     pub fn to(mut self, prefix: impl Into<String>) -> Self {
         self.to = Some(prefix.into());
         self
     }
 
-    /// Only those by this device.
+    /// Only those by this device, which must be there.
     pub fn on(mut self, dev: impl Into<String>) -> Self {
         self.dev = Some(dev.into());
         self
@@ -112,12 +115,14 @@ impl Routes {
 
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Route>> {
-        let to = self.to.as_ref().map(|to| to.parse::<Destination>()).transpose().map_err(Error::Usage)?;
+        let to = self.to.as_deref().map(exact).transpose().map_err(Error::Usage)?;
+        // A name that no device has is an error, and not a list of none.
+        self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
         let mut routes = self.namespace.route_messages()?;
         routes.retain(in_main_table);
         let names = self.namespace.link_names(routes.iter().flat_map(devices))?;
         let mut routes: Vec<Route> = routes.iter().map(|route| describe(route, &names)).collect();
-        routes.retain(|route| to.is_none_or(|to| route.to == to));
+        routes.retain(|route| to.is_none_or(|to| route.is_to(to)));
         routes.retain(|route| self.dev.as_ref().is_none_or(|dev| route.is_by(dev)));
         Ok(routes)
     }
@@ -193,15 +198,37 @@ impl fmt::Display for Route {
                 write!(f, " via {via}")?;
             }
             write!(f, " dev {} weight {}", hop.dev, hop.weight)?;
+            if hop.linkdown {
+                write!(f, " linkdown")?;
+            }
         }
         Ok(())
     }
 }
 
 impl Route {
+    fn is_to(&self, to: Destination) -> bool {
+        match to {
+            Destination::Prefix(net) if net.prefix_len() == 0 => {
+                self.to == Destination::Default && self.v6 == net.addr().is_ipv6()
+            }
+            other => self.to == other,
+        }
+    }
+
     fn is_by(&self, dev: &str) -> bool {
         self.dev.as_deref() == Some(dev) || self.hops.iter().any(|hop| hop.dev == dev)
     }
+}
+
+fn exact(text: &str) -> Result<Destination, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Destination::Prefix(address.into()));
+    }
+    Ok(match text.parse()? {
+        Destination::Prefix(net) => Destination::Prefix(net.trunc()),
+        Destination::Default => Destination::Default,
+    })
 }
 
 fn in_main_table(route: &RouteMessage) -> bool {
@@ -247,15 +274,7 @@ pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> 
         v6,
         via: via(&message.attributes),
         dev: device(message).as_ref().map(name),
-        hops: next_hops(message)
-            .iter()
-            // The kernel counts from 0.
-            .map(|hop| Hop {
-                via: via(&hop.attributes),
-                dev: name(&hop.interface_index),
-                weight: u16::from(hop.hops) + 1,
-            })
-            .collect(),
+        hops: next_hops(message).iter().map(|hop| Hop::of(hop, name(&hop.interface_index))).collect(),
         src: None,
         protocol: message.header.protocol.to_string(),
         scope: scope(message.header.scope, v6),
@@ -279,6 +298,18 @@ pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> 
         route.metric = 0;
     }
     route
+}
+
+impl Hop {
+    fn of(hop: &RouteNextHop, dev: String) -> Self {
+        Self {
+            via: via(&hop.attributes),
+            dev,
+            // The kernel counts from 0.
+            weight: u16::from(hop.hops) + 1,
+            linkdown: hop.flags.contains(RouteNextHopFlags::Linkdown),
+        }
+    }
 }
 
 fn via(attributes: &[RouteAttribute]) -> Option<IpAddr> {
@@ -349,7 +380,16 @@ mod tests {
         a.apply(crate::Request::create("adding a route".into(), RouteNetlinkMessage::NewRoute(message))).unwrap();
 
         expect!(a.routes().to("10.0.0.0/24"), [route] if route.is_by("a0") && route.hops.is_empty());
+        expect!(a.routes().to("10.0.0.7/24"), [_]);
         expect!(a.routes().to("10.0.0.0/16"), []);
+        expect!(a.routes().to("10.0.0.1"), []);
+        let by = Some([10, 0, 0, 2].into());
+        a.add_route(&crate::topology::Route { to: Destination::Default, via: by, dev: None }).unwrap();
+        for (to, count) in [("default", 1), ("0.0.0.0/0", 1), ("::/0", 0)] {
+            expect!(a.routes().to(to), list if list.len() == count);
+        }
+        let error = a.routes().on("a7").list().unwrap_err().to_string();
+        assert!(error.contains("No such device"), "{error}");
         expect!(a.routes().to("fd00::/64").on("a0"), [route] if route.v6);
         expect!(a.routes().on("lo"), []);
         let seen = look(&a.routes().to("198.51.100.0/24").on("a0")).to_string();

@@ -1,6 +1,7 @@
 //! A program that was started, and what it prints.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read, Write},
     os::{
@@ -28,7 +29,6 @@ use crate::{Deadline, Error, Namespace, Result};
 pub use nix::sys::signal::Signal;
 
 /// A program that runs; dropped, it goes on until the world ends.
-#[derive(Debug)]
 #[must_use = "`output` waits for it, `kill` ends it"]
 pub struct Child {
     process: Process,
@@ -53,53 +53,94 @@ pub struct Output {
     pub too_much: bool,
 }
 
-/// Shared by whoever waits for it and the world, which in the end reaps what nobody has waited for.
-pub(super) type Process = Arc<Mutex<process::Child>>;
+/// Shared by whoever holds the child and the world, which in the end reaps what nobody has waited for.
+pub(super) type Process = Arc<Mutex<Started>>;
+
+/// A process that this one has started.
+#[derive(Debug)]
+pub(super) struct Started {
+    child: process::Child,
+    /// Its number may be somebody else's by now.
+    is_reaped: bool,
+}
+
+impl From<process::Child> for Started {
+    fn from(child: process::Child) -> Self {
+        Self { child, is_reaped: false }
+    }
+}
+
+impl Started {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// What becomes readable once it has ended.
+    fn ended(&self) -> io::Result<OwnedFd> {
+        Ok(pidfd_open(rustix::process::Pid::from_child(&self.child), PidfdFlags::empty())?)
+    }
+
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.is_reaped = true;
+        Ok(status)
+    }
+
+    fn signal(&self, signal: Signal) -> nix::Result<()> {
+        if self.is_reaped { Ok(()) } else { signal::kill(self.pid(), signal) }
+    }
+
+    /// Kills its session's first group, which may outlive it.
+    fn kill_group(&self) {
+        if !self.is_reaped {
+            let _ = killpg(self.pid(), Signal::SIGKILL);
+        }
+    }
+}
 
 /// Kills a process, if it is still there, and reaps it before the deadline.
 pub(super) fn reap(process: &Process, deadline: Deadline) {
     let mut process = held(process);
-    if !matches!(process.try_wait(), Ok(None)) || process.kill().is_err() {
+    if process.is_reaped || process.signal(Signal::SIGKILL).is_err() {
         return;
     }
-    let ended = pidfd_open(rustix::process::Pid::from_child(&process), PidfdFlags::empty());
-    if ended.is_ok_and(|ended| is_ready_by(&ended, deadline)) {
+    if process.ended().is_ok_and(|ended| is_ready_by(&ended, deadline)) {
         let _ = process.wait();
     }
 }
 
-/// Whether it has yet to be reaped; one that somebody is waiting for is left to them.
+/// Whether it has yet to be reaped; one that somebody holds is left to them.
 pub(super) fn is_still_there(process: &Process) -> bool {
-    process.try_lock().map_or(true, |mut process| matches!(process.try_wait(), Ok(None)))
+    Arc::strong_count(process) > 1 || matches!(held(process).child.try_wait(), Ok(None))
 }
 
-pub(super) fn held(process: &Process) -> MutexGuard<'_, process::Child> {
+pub(super) fn held(process: &Process) -> MutexGuard<'_, Started> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last lines of what a program printed.
+pub(crate) fn last_lines(text: &str, most: usize) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    match lines.len().checked_sub(most) {
+        None | Some(0) => lines.join("\n"),
+        Some(before) => format!("({before} lines before)\n{}", lines[before..].join("\n")),
+    }
 }
 
 impl Child {
     /// A child that has just been started, and the thread that reads what it prints.
-    pub(super) fn new(
-        process: Process,
-        ended: OwnedFd,
-        input: Vec<u8>,
-        program: &Path,
-        inside: &Namespace,
-    ) -> io::Result<Self> {
+    pub(super) fn new(process: Process, input: Vec<u8>, program: &Path, inside: &Namespace) -> io::Result<Self> {
         let printed = Arc::new(Printed::default());
-        let child = Self {
-            process,
-            printed: Arc::clone(&printed),
-            program: program.display().to_string(),
-            inside: inside.clone(),
-        };
-        let pipes = Pipes::of(&mut held(&child.process), ended, input)?;
-        let reader = thread::Builder::new().name("netproof-reader".into()).spawn(move || pipes.serve(&printed));
+        let pipes = Pipes::of(&mut held(&process), input);
+        let reader = pipes.and_then(|pipes| {
+            let printed = Arc::clone(&printed);
+            thread::Builder::new().name("netproof-reader".into()).spawn(move || pipes.serve(&printed))
+        });
         match reader {
-            Ok(_) => Ok(child),
+            Ok(_) => Ok(Self { process, printed, program: program.display().to_string(), inside: inside.clone() }),
             Err(error) => {
                 // Without a reader it would wait for ever, or be killed for what it prints.
-                child.kill_group();
+                held(&process).kill_group();
                 Err(error)
             }
         }
@@ -108,18 +149,13 @@ impl Child {
     /// Its process id, as the machine numbers it.
     #[must_use]
     pub fn id(&self) -> u32 {
-        held(&self.process).id()
+        held(&self.process).child.id()
     }
 
     /// Sends it a signal; one that has ended gets none. Equivalent to kill(2) of its own process, not of its group.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let mut process = held(&self.process);
-        let sent = match process.try_wait() {
-            Ok(None) => signal::kill(Pid::from_raw(process.id() as i32), signal).map_err(io::Error::from),
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
-        sent.map_err(|error| self.failed(&format!("sending {signal} to"), error))
+        let sent = held(&self.process).signal(signal);
+        sent.map_err(|error| self.failed(&format!("sending {signal} to"), error.into()))
     }
 
     /// Waits until its own process exits, or the deadline passes and its process group is killed.
@@ -128,23 +164,15 @@ impl Child {
     pub fn output(self, deadline: Deadline) -> Result<Output> {
         let in_time = self.printed.wait_for_end(deadline);
         if !in_time {
-            self.kill_group();
+            held(&self.process).kill_group();
         }
         self.ended(!in_time)
     }
 
-    /// Kills its process group, and waits for its end.
+    /// Kills its process group, also what is left of it where the program itself has ended, and waits for its end.
     pub fn kill(self) -> Result<Output> {
-        self.kill_group();
+        held(&self.process).kill_group();
         self.ended(false)
-    }
-
-    fn kill_group(&self) {
-        let mut process = held(&self.process);
-        // The number of one that was reaped may be somebody else's.
-        if matches!(process.try_wait(), Ok(None)) {
-            let _ = killpg(Pid::from_raw(process.id() as i32), Signal::SIGKILL);
-        }
     }
 
     fn ended(self, is_late: bool) -> Result<Output> {
@@ -156,6 +184,12 @@ impl Child {
 
     fn failed(&self, doing: &str, error: io::Error) -> Error {
         Error::kernel(format!("{doing} {}", self.program), self.inside.name(), error)
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Child({} in {}, process {})", self.program, self.inside.name(), self.id())
     }
 }
 
@@ -218,11 +252,17 @@ impl Printed {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    /// Changes the state, and tells those who wait where it has changed.
+    fn change(&self, change: impl FnOnce(&mut State) -> bool) {
         let mut state = self.held();
-        change(&mut state);
-        state.version += 1;
-        self.changed.notify_all();
+        if change(&mut state) {
+            state.version += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    fn end(&self) {
+        self.change(|state| !std::mem::replace(&mut state.has_ended, true));
     }
 
     fn held(&self) -> MutexGuard<'_, State> {
@@ -243,7 +283,9 @@ struct Pipes {
 const MOST: usize = 1 << 20;
 
 impl Pipes {
-    fn of(process: &mut process::Child, ended: OwnedFd, input: Vec<u8>) -> io::Result<Self> {
+    fn of(process: &mut Started, input: Vec<u8>) -> io::Result<Self> {
+        let ended = process.ended()?;
+        let process = &mut process.child;
         let stdin = process.stdin.take();
         stdin.as_ref().map(nonblocking).transpose()?;
         let outputs = [process.stdout.take().map(OwnedFd::from), process.stderr.take().map(OwnedFd::from)];
@@ -251,19 +293,19 @@ impl Pipes {
         Ok(Self { stdin, input, written: 0, outputs: outputs.map(|fd| fd.map(File::from)), ended: Some(ended) })
     }
 
-    /// Reads and writes until the program has ended, and goes on reading what its daemons print, or they would be killed
-    /// for it (`SIGPIPE`) or wait for ever; until the last of them has ended, with its world if not before.
+    /// Reads and writes until the program has ended, and goes on with what its daemons read and print, or they would be
+    /// killed for it (`SIGPIPE`) or wait for ever; until the last of them has ended, with its world if not before.
     fn serve(mut self, printed: &Printed) {
-        while self.ended.is_some() || self.outputs.iter().any(Option::is_some) {
+        while self.ended.is_some() || self.stdin.is_some() || self.outputs.iter().any(Option::is_some) {
             match self.wait() {
                 // What can be waited for no longer has ended as far as anybody will know.
-                Err(_) => return printed.change(|state| state.has_ended = true),
+                Err(_) => return printed.end(),
                 Ok(has_ended) => {
                     self.write();
-                    self.read(printed);
+                    self.read(printed, has_ended);
                     if has_ended {
-                        (self.ended, self.stdin) = (None, None);
-                        printed.change(|state| state.has_ended = true);
+                        self.ended = None;
+                        printed.end();
                     }
                 }
             }
@@ -272,16 +314,15 @@ impl Pipes {
 
     /// Waits until there is something to do, and says whether the program has just ended.
     fn wait(&self) -> io::Result<bool> {
-        let reads = self.outputs.iter().flatten().map(AsFd::as_fd).chain(self.ended.as_ref().map(AsFd::as_fd));
+        let reads = self.ended.iter().map(AsFd::as_fd).chain(self.outputs.iter().flatten().map(AsFd::as_fd));
         let mut waiting: Vec<_> = reads.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let last_read = waiting.len() - 1;
         waiting.extend(self.stdin.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
         match poll(&mut waiting, PollTimeout::NONE) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        Ok(self.ended.is_some() && waiting[last_read].any().unwrap_or(true))
+        Ok(self.ended.is_some() && waiting[0].any().unwrap_or(true))
     }
 
     /// Who does not read, or not all, is let be.
@@ -297,34 +338,38 @@ impl Pipes {
         }
     }
 
-    fn read(&mut self, printed: &Printed) {
+    fn read(&mut self, printed: &Printed, has_ended: bool) {
+        // Two pipes' worth: who prints without end is never heard out.
+        const AT_ONCE: usize = 1 << 17;
         for (index, output) in self.outputs.iter_mut().enumerate() {
             let Some(pipe) = output else { continue };
-            let (bytes, is_closed) = read_there(pipe);
+            // What a program printed before its end belongs to it, however large it made its pipe.
+            let there = if has_ended { rustix::io::ioctl_fionread(&*pipe).unwrap_or(0) as usize } else { 0 };
+            let (bytes, is_closed) = read_there(pipe, there.max(AT_ONCE));
             if is_closed {
                 *output = None;
             }
-            if is_closed || !bytes.is_empty() {
-                printed.change(|state| state.outputs[index].take(&bytes, is_closed));
-            }
+            printed.change(|state| state.outputs[index].take(&bytes, is_closed));
         }
     }
 }
 
 impl Kept {
-    fn take(&mut self, bytes: &[u8], is_closed: bool) {
+    /// Keeps what there is room for, and says whether anything has changed by it.
+    fn take(&mut self, bytes: &[u8], is_closed: bool) -> bool {
+        let before = (self.bytes.len(), self.more, self.is_closed);
         let room = MOST - self.bytes.len();
         self.more |= bytes.len() > room;
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.is_closed |= is_closed;
+        before != (self.bytes.len(), self.more, self.is_closed)
     }
 }
 
-/// Reads what is there, and whether that was the last. More than one pipe's worth is left for the next time: who prints
-/// without end is never heard out.
-fn read_there(pipe: &mut File) -> (Vec<u8>, bool) {
+/// Reads what is there, about `most` bytes of it, and whether that was the last.
+fn read_there(pipe: &mut File, most: usize) -> (Vec<u8>, bool) {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 1 << 14]);
-    for _ in 0..8 {
+    while bytes.len() < most {
         match pipe.read(&mut buffer) {
             Ok(0) => return (bytes, true),
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),

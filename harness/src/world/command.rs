@@ -3,18 +3,15 @@
 use std::{
     ffi::{OsStr, OsString},
     io,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{self, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rustix::process::{PidfdFlags, pidfd_open};
-
 use super::{
     SCRATCH, World,
     cgroup::Subtree,
-    child::{Child, Output, Process, held, is_still_there},
+    child::{Child, Output, Process, Started, held, is_still_there, last_lines},
     limits, mounts, sys,
 };
 use crate::{Deadline, Error, Namespace, Result};
@@ -108,24 +105,26 @@ impl<'world> Command<'world> {
         let (program, namespace) = (words.join(" "), self.inside.name().to_owned());
         let output = self.output(deadline)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-        if output.status.success() {
+        if output.status.success() && !output.too_much {
             return Ok(text(&output.stdout));
         }
-        let how = if output.timed_out {
+        let how = if output.too_much {
+            "it printed more than 1 MiB".into()
+        } else if output.timed_out {
             format!("killed, as it had not ended after {} ms", deadline.length().as_millis())
         } else {
             output.status.to_string()
         };
         let said = if output.stderr.is_empty() { text(&output.stdout) } else { text(&output.stderr) };
-        Err(Error::Program { program, namespace, how, said })
+        Err(Error::Program { program, namespace, how, said: last_lines(&said, 40) })
     }
 
     /// Runs it in front of the user until it exits, however long that takes: with the standard input, output and error of
     /// this process, and in its process group, so that a shell has the terminal and keys like Ctrl-C reach the program
     /// (and this process).
     pub fn status(self) -> Result<ExitStatus> {
-        let ended = self.start([Stdio::inherit(), Stdio::inherit(), Stdio::inherit()], false);
-        ended.and_then(|(process, _)| held(&process).wait()).map_err(|error| self.failed("running", error))
+        let started = self.start([Stdio::inherit(), Stdio::inherit(), Stdio::inherit()], false);
+        started.and_then(|process| held(&process).wait()).map_err(|error| self.failed("running", error))
     }
 
     /// Starts it, and goes on: what it prints is kept, to be looked at while it runs ([`Child::stderr`]).
@@ -142,12 +141,11 @@ impl<'world> Command<'world> {
         // Nothing to read is the end of a file, whoever looks what kind of file it is.
         let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
         let started = self.start([stdin, Stdio::piped(), Stdio::piped()], true);
-        let child = started.and_then(|(process, ended)| Child::new(process, ended, input, &self.program, &self.inside));
+        let child = started.and_then(|process| Child::new(process, input, &self.program, &self.inside));
         child.map_err(|error| self.failed("starting", error))
     }
 
-    /// Starts it; the descriptor becomes readable once it has ended.
-    fn start(&self, [stdin, stdout, stderr]: [Stdio; 3], has_session: bool) -> io::Result<(Process, OwnedFd)> {
+    fn start(&self, [stdin, stdout, stderr]: [Stdio; 3], has_session: bool) -> io::Result<Process> {
         let mut command = process::Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(SCRATCH).stdin(stdin).stdout(stdout).stderr(stderr);
@@ -160,22 +158,27 @@ impl<'world> Command<'world> {
             }
             command.spawn()
         })?;
-        let ended = pidfd_open(rustix::process::Pid::from_child(&spawned), PidfdFlags::empty());
-        let process = Arc::new(Mutex::new(spawned));
+        let process = Arc::new(Mutex::new(Started::from(spawned)));
         let mut children = self.world.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain(is_still_there);
         children.push(Arc::clone(&process));
-        Ok((process, ended?))
+        Ok(process)
     }
 
     fn failed(&self, doing: &str, error: io::Error) -> Error {
         let mut doing = format!("{doing} {}", self.program.display());
-        if error.kind() == io::ErrorKind::NotFound && self.program.is_absolute() && self.program.exists() {
+        if error.kind() == io::ErrorKind::NotFound && self.is_hidden() {
             doing.push_str(
                 ", which is there on the machine: a lab has its own /tmp, /run, /dev and, without root, /var, and sees \
                  other folders there where it is told to (`Lab::builder(...).show(FOLDER)`)",
             );
         }
         Error::kernel(doing, self.inside.name(), error)
+    }
+
+    /// Whether it is there on the machine, where the lab sees something else.
+    fn is_hidden(&self) -> bool {
+        let is_seen = || self.world.with_mounts(|| Ok(self.program.exists())).unwrap_or(true);
+        self.program.is_absolute() && self.program.exists() && !is_seen()
     }
 }

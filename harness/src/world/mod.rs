@@ -31,7 +31,7 @@ mod mounts;
 mod program;
 mod sys;
 
-pub(crate) use self::child::{Kept, Printed};
+pub(crate) use self::child::{Kept, Printed, last_lines};
 pub use self::{
     child::{Child, Output, Signal},
     command::Command,

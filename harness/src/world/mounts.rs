@@ -74,6 +74,10 @@ fn settings() -> io::Result<()> {
 pub(super) fn settings_anew(has_cgroup: bool) -> io::Result<()> {
     const CGROUP: &str = "/sys/fs/cgroup";
     unshare(CloneFlags::CLONE_NEWNS)?;
+    // A program of the lab's may have made these mounts shared: what follows would be mounted over the lab's own.
+    for path in ["/sys", "/proc"] {
+        mount(None::<&str>, path, None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    }
     let cgroup = has_cgroup.then(|| take(Path::new(CGROUP))).transpose()?;
     settings()?;
     if let Some(tree) = cgroup {

@@ -187,6 +187,20 @@ fn settings_of_the_machine_are_read_only(#[case] another: Option<&str>) {
     assert!(!found.contains("nf_hooks_lwtunnel"), "a setting that all namespaces share");
 }
 
+/// That a program of the lab's has made every mount shared does not let a node's /sys come over the lab's.
+#[test]
+fn a_nodes_sys_is_nowhere_else() {
+    let world = world();
+    let other = Namespace::new("netns1").unwrap();
+    world.host.apply(crate::link::Bridge::new("br0").request()).unwrap();
+    assert_eq!(sh(&world, "mount --make-rshared /"), (Some(0), String::new()));
+    let has_bridge = "test -e /sys/class/net/br0";
+    for _ in 0..2 {
+        assert_eq!(sh_in(&world, &other, has_bridge).0, Some(1));
+        assert_eq!(sh(&world, has_bridge).0, Some(0));
+    }
+}
+
 /// A program has no terminal of the user's, no right to load modules, and not all memory of the machine for its files.
 #[test]
 fn a_program_is_kept_short() {
@@ -278,6 +292,40 @@ fn a_failed_program_says_why() {
     assert_eq!(read("echo out; echo no such bridge >&2; exit 3").unwrap_err().to_string(), said);
     let slow = world.command("sleep").arg("1000").read(Deadline::exactly(Duration::from_millis(50))).unwrap_err();
     assert_eq!(slow.to_string(), "running sleep 1000 in namespace host: killed, as it had not ended after 50 ms");
+}
+
+/// What a program printed before its end is kept, however large it made its pipe.
+#[test]
+fn nothing_is_lost_at_the_end() {
+    const LARGE: &str = "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20); os.write(1, bytes(1000000)); os._exit(0)";
+    let world = world();
+    for round in 0..10 {
+        let output = world.command("python3").args(["-c", LARGE]).output(Deadline::after(Duration::from_secs(10)));
+        let output = output.unwrap();
+        assert!(output.status.success() && output.stdout.len() == 1_000_000, "{}, round {round}", output.stdout.len());
+    }
+}
+
+/// A daemon goes on reading what the program that started it was given.
+#[test]
+fn a_daemon_may_read() {
+    let world = world();
+    let script = "exec 3<&0; (until [ -e /tmp/go ]; do :; done; wc -c <&3 >/tmp/count) >/dev/null 2>&1 &";
+    let started = world.command("sh").args(["-c", script]).stdin(vec![7; 1 << 20]);
+    assert!(started.output(Deadline::after(Duration::from_secs(10))).unwrap().status.success());
+    let counted = sh(&world, ">/tmp/go; while [ ! -s /tmp/count ]; do sleep 0.01; done; cat /tmp/count");
+    assert_eq!(counted, (Some(0), (1 << 20).to_string()));
+}
+
+/// Killing a program that has ended kills what it left running in its group.
+#[test]
+fn what_is_left_of_a_group_is_killed() {
+    let world = world();
+    let child = world.command("sh").args(["-c", "sleep 1000 & echo started"]).spawn().unwrap();
+    crate::expect!(child.stdout(), "started\n");
+    crate::expect!(world.processes(), [left] if left.command == "sleep 1000");
+    child.kill().unwrap();
+    crate::expect!(world.processes(), []);
 }
 
 /// A program that prints without end is not heard out.
