@@ -12,6 +12,13 @@ pub struct Deadline {
     end: Instant,
 }
 
+/// [`Deadline::after`].
+impl From<Duration> for Deadline {
+    fn from(duration: Duration) -> Self {
+        Self::after(duration)
+    }
+}
+
 impl Deadline {
     /// `duration` from now, times the [`time_scale`].
     #[must_use]

@@ -1,9 +1,11 @@
 //! The one error of this crate.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 /// What went wrong: what was being done, to which object, in which namespace, why, and what to try.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is its `Display`: a test that ends by `?` shows it so.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The kernel refused a request.
@@ -42,6 +44,18 @@ pub enum Error {
         /// What it wrote to its standard error, capped.
         evidence: String,
     },
+    /// A program could not be started.
+    #[error("starting {program} in namespace {namespace}: {source}{hint}")]
+    Start {
+        /// The program, with its arguments.
+        program: String,
+        /// The lab's name of the namespace that it was to run in.
+        namespace: String,
+        /// Why.
+        source: io::Error,
+        /// What to look at.
+        hint: &'static str,
+    },
     /// A program failed that was to succeed.
     #[error("running {program} in namespace {namespace}: {how}{}", indented(.said))]
     Program {
@@ -68,7 +82,7 @@ pub enum Error {
         after: Duration,
     },
     /// What one device of a segment sends to everyone does not get to another, so that what did not come proves nothing.
-    #[error("no broadcast of {from} gets to {to}: a sentinel had not come after {} ms", .after.as_millis())]
+    #[error("no broadcast of {from} gets to {to}: a sentinel had not come after {} ms (are both on one segment?)", .after.as_millis())]
     NoBroadcast {
         /// Where it was sent: `veth2-1 in netns2`.
         from: String,
@@ -92,7 +106,13 @@ impl Error {
     }
 }
 
-fn hint(source: &io::Error) -> &'static str {
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+pub(crate) fn hint(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
             " (netproof needs root, or an unprivileged user namespace: `netproof doctor` tells what is missing)"

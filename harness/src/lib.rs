@@ -79,7 +79,8 @@ pub use crate::{
         tap::Tap,
         target::Target,
     },
+    protocol::Reply,
     serve::Server,
     topology::Topology,
-    world::World,
+    world::{Signal, World},
 };

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use std::time::Duration;
+use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use netproof::{
     Deadline, Error, Inventory, Lab, Node, Topology,
@@ -156,6 +156,63 @@ fn what_a_users_program_built_is_gone_on_with() {
     lab.read_back(&Reply::default()).unwrap();
     assert_eq!(lab.topology().bridges[0].name, "br0");
     assert!(answers(lab.node("netns1"), lab.node("netns2")));
+    // Nobody else is said to have changed what it built.
+    for refused in [lab.down(), lab.remove("netns1"), lab.reload()] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("prepared") && refused.contains("Lab::command"), "{refused}");
+    }
+    // Without a node that died it goes on as well.
+    lab.lose("netns2").unwrap();
+    lab.read_back(&Reply::default()).unwrap();
+    assert_eq!(lab.topology().nodes.iter().map(|node| &*node.name).collect::<Vec<_>>(), ["netns1"]);
+}
+
+/// A node dies with its programs, whoever holds one of them, and another takes its place.
+///
+///     [netns1] --- [host: br0] --- [netns2]
+#[test]
+fn a_lost_node_has_a_successor() {
+    let mut lab = Lab::of("pair").unwrap();
+    let child = lab.command("sleep").unwrap().arg("1000").inside(lab.node("netns2")).spawn().unwrap();
+    let printed = child.stdout();
+    lab.lose("netns2").unwrap();
+    assert_eq!(child.output(Duration::from_secs(10)).unwrap().status.signal(), Some(9));
+    drop(printed);
+    let netns2 = lab.asked().node("netns2").unwrap().clone();
+    lab.add(netns2, Vec::new()).unwrap();
+    assert_eq!(lab.asked().nodes.len(), 2);
+    assert!(answers(lab.node("netns1"), lab.node("netns2")));
+    lab.down().unwrap();
+}
+
+/// Programs know a namespace that came later, whether one ran before or not, and it dies as a node does.
+#[rstest]
+#[case::before(false)]
+#[case::after(true)]
+fn a_further_namespace_is_known(#[case] has_run: bool) {
+    let mut lab = Lab::of("pair").unwrap();
+    let read = |lab: &Lab, script| lab.command("sh").unwrap().args(["-c", script]).read(Duration::from_secs(10));
+    if has_run {
+        read(&lab, "true").unwrap();
+    }
+    lab.add_namespace("late").unwrap();
+    assert_eq!(read(&lab, "ip -n late -br link show lo | cut -c1-2").unwrap(), "lo");
+    lab.lose("late").unwrap();
+    assert!(read(&lab, "test -e /run/netns/late").is_err());
+    assert!(matches!(lab.lose("late"), Err(Error::Usage(_))));
+}
+
+/// A test writes programs and their files into a lab, and is told what is wrong with one that does not start.
+#[test]
+fn programs_and_files_are_written() {
+    let lab = Lab::of("pair").unwrap();
+    let world = lab.world().unwrap();
+    world.write("/etc/mine/conf", "yes").unwrap();
+    world.write_program("/run/mine/fake", "#!/bin/sh\ncat /etc/mine/conf\n").unwrap();
+    assert_eq!(world.command("/run/mine/fake").read(Duration::from_secs(10)).unwrap(), "yes");
+    let error = world.command("/etc/mine/conf").read(Duration::from_secs(10)).unwrap_err();
+    let told = "starting /etc/mine/conf in namespace host: Permission denied (os error 13) (is it executable?)";
+    assert_eq!((error.to_string(), format!("{error:?}")), (told.into(), told.into()));
 }
 
 /// A name that is none of a node's is wrong usage, and changes nothing.
@@ -188,9 +245,16 @@ fn a_folder_is_shown() {
     let program = folder.path().join("mine");
     netproof::world::write_program(&program, "#!/bin/sh\ntouch $0.new || echo read-only\n").unwrap();
     let pair = || Lab::builder(Topology::shipped("pair").unwrap());
-    let lab = pair().show(folder.path()).prepare().unwrap();
-    let output = lab.command(&program).unwrap().output(Deadline::after(Duration::from_secs(10))).unwrap();
-    assert!(output.status.success() && output.stdout == b"read-only\n", "{output:?}");
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(folder.path().strip_prefix("/").unwrap());
+    for path in [folder.path(), &relative] {
+        let lab = pair().show(path).prepare().unwrap();
+        assert_eq!(lab.command(&program).unwrap().read(Duration::from_secs(10)).unwrap(), "read-only", "{path:?}");
+    }
+    let lab = pair().show("/no/such/folder").prepare().unwrap();
+    let error = lab.command("true").err().unwrap().to_string();
+    assert!(error.contains("showing /no/such/folder: No such file"), "{error}");
     let lab = pair().prepare().unwrap();
     let error = lab.command(&program).unwrap().spawn().unwrap_err().to_string();
     assert!(error.contains("Lab::builder(...).show(FOLDER)"), "{error}");

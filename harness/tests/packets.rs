@@ -50,7 +50,7 @@ fn servers_tell_whom_they_saw() -> Result<()> {
     let _udp = netns2.serve_udp((netns2, 7))?;
     let _dns = netns2.serve_dns((netns2, 53), [("one.test", netns1.address())])?;
     let one = netns1.address().to_string();
-    expect!(netns1.http((netns2, 80)).get(), Status { code: 200, client, server: "netns2" } if client == one);
+    expect!(netns1.http((netns2, 80)).get(), Status { code: 200, client, server: "netns2", .. } if client == one);
     expect!(netns1.udp_to((netns2, 7)).from_port(5000), Answer { client_seen, port_seen: 5000, .. } if client_seen == one);
     expect!(netns1.tcp_to((netns2, 81)), Refused);
     expect!(host.lookup("one.test").server(netns2), Address(address) if address == one);

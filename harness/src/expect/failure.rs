@@ -21,6 +21,8 @@ pub struct Failure {
     pub within: Duration,
     /// How often it was looked at.
     pub looks: usize,
+    /// Whether it was not looked at again, as what was seen is a last word ([`Probe::last_word`]).
+    pub is_last_word: bool,
     /// What was seen last, or why nothing could be.
     pub seen: String,
     /// The labels in force, outermost first.
@@ -67,7 +69,7 @@ impl Failure {
         why: Why<P::Output>,
     ) -> Self {
         let (kind, seen) = match &why {
-            Why::Seen(seen) => (Kind::Failed, seen.to_string()),
+            Why::Seen(seen) | Why::LastWord(seen) => (Kind::Failed, seen.to_string()),
             Why::Unproven(seen, reason) => (Kind::Error, format!("{seen}\nwhich proves nothing: {reason}")),
             Why::Error(error) => (Kind::of(error), error.to_string()),
         };
@@ -88,6 +90,7 @@ impl Failure {
             expected: one_line(pattern),
             within,
             looks,
+            is_last_word: matches!(why, Why::LastWord(_)),
             seen,
             given: Labels::current().into_lines(),
             cause,

@@ -131,6 +131,8 @@ where
 enum Why<O> {
     /// What was seen last is something else.
     Seen(O),
+    /// What was seen is something else, and no later look would count.
+    LastWord(O),
     /// What was seen matches, but proves nothing.
     Unproven(O, String),
     /// It could not be looked at.
@@ -156,7 +158,8 @@ where
             (Ok(seen), _) if last && tables.is_some() && fulls(probe) > tables => {
                 return Err(Why::Unproven(seen, FULL.into()));
             }
-            (Ok(seen), _) if last || probe.last_word(&seen) => return Err(Why::Seen(seen)),
+            (Ok(seen), _) if probe.last_word(&seen) => return Err(Why::LastWord(seen)),
+            (Ok(seen), _) if last => return Err(Why::Seen(seen)),
             (Ok(seen), _) => {
                 tables = tables.or_else(|| fulls(probe));
                 before = Some(seen);
@@ -202,7 +205,12 @@ impl Failure {
     /// Panics: with the text, or with this as the payload where [`as_values`] is on.
     #[track_caller]
     pub fn raise(self: Box<Self>) -> ! {
-        if AS_VALUES.load(Ordering::Relaxed) { panic::panic_any(*self) } else { panic!("{self}") }
+        if AS_VALUES.load(Ordering::Relaxed) {
+            panic::panic_any(*self)
+        }
+        let note =
+            if self.is_last_word { "\n  note: this is a last word; `.retried()` looks again after one" } else { "" };
+        panic!("{self}{note}")
     }
 }
 

@@ -177,4 +177,5 @@ fn a_failure_panics_with_its_text() {
     let panic = catch_unwind(|| expect!(fake(&[Ok(Yes(1))]), No, within: SHORT)).unwrap_err();
     let text = panic.downcast_ref::<String>().expect("the text");
     assert!(text.contains("expectation failed at") && text.contains("said Yes(1)"), "{text}");
+    assert!(text.ends_with("`.retried()` looks again after one"), "{text}");
 }

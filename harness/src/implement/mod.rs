@@ -69,6 +69,8 @@ pub struct Site {
     pub nodes: Vec<Namespace>,
     /// The namespace `outside`, where there is one. No implementation builds there.
     pub outside: Option<Namespace>,
+    /// Further namespaces, of which programs know.
+    others: Vec<Namespace>,
     /// The world of its programs, made for the first that is started.
     world: Arc<OnceLock<World>>,
     /// Folders that its programs see at their own paths, read-only.
@@ -89,7 +91,7 @@ impl Site {
         outside: Option<Namespace>,
         folders: Vec<PathBuf>,
     ) -> Self {
-        Self { host, nodes, outside, world: Arc::default(), folders }
+        Self { host, nodes, outside, others: Vec::new(), world: Arc::default(), folders }
     }
 
     /// The world of the site's programs: made at the first call, with every namespace known by its name.
@@ -98,24 +100,35 @@ impl Site {
             return Ok(world);
         }
         let world = World::new(&self.host, &self.folders)?;
-        for node in &self.nodes {
+        for node in self.nodes.iter().chain(&self.others) {
             world.bind(node.name(), node)?;
         }
         Ok(self.world.get_or_init(|| world))
     }
 
-    /// Makes a namespace that came later known to the programs, too.
+    /// Makes a node's namespace that came later known to the programs, too.
     pub(crate) fn add(&mut self, node: Namespace) -> Result<()> {
-        if let Some(world) = self.world.get() {
-            world.bind(node.name(), &node)?;
-        }
+        self.bind(&node)?;
         self.nodes.push(node);
         Ok(())
     }
 
+    /// Makes a namespace known to the programs that is no node's.
+    pub(crate) fn know(&mut self, other: Namespace) -> Result<()> {
+        self.bind(&other)?;
+        self.others.push(other);
+        Ok(())
+    }
+
+    fn bind(&self, namespace: &Namespace) -> Result<()> {
+        self.world.get().map_or(Ok(()), |world| world.bind(namespace.name(), namespace))
+    }
+
     /// Lets go of a node's namespace, and kills what runs there: that may be all that holds it.
     pub(crate) fn lose(&mut self, name: &str, namespace: Option<Namespace>) -> Result<()> {
-        self.nodes.retain(|node| node.name() != name);
+        for namespaces in [&mut self.nodes, &mut self.others] {
+            namespaces.retain(|node| node.name() != name);
+        }
         let Some(world) = self.world.get() else { return Ok(()) };
         namespace.map_or(Ok(()), |namespace| world.kill_in(&namespace))?;
         world.unbind(name)

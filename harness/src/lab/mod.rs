@@ -25,6 +25,8 @@ pub use self::node::Node;
 ///
 /// Nothing outside can see it, and it is gone when this is dropped, or when the process ends however it ends.
 ///
+/// In one that [`Builder::prepare`] prepares, a program of yours builds.
+///
 /// ```no_run
 /// let lab = netproof::Lab::of("pair")?;
 /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
@@ -33,7 +35,8 @@ pub use self::node::Node;
 /// ```
 #[must_use = "a lab is gone as soon as it is dropped"]
 pub struct Lab {
-    implementation: Shared,
+    /// Who changes what stands; none where a program of the user's does.
+    implementation: Option<Shared>,
     asked: Topology,
     stands: Topology,
     is_up: bool,
@@ -50,21 +53,23 @@ pub struct Lab {
 #[must_use]
 pub struct Builder {
     topology: Topology,
-    implementation: Shared,
+    implementation: Option<Shared>,
     shown: Vec<PathBuf>,
 }
 
 impl Builder {
-    /// Who builds it; without this, the built-in implementation.
+    /// Who builds it, and changes what stands; without this, the built-in implementation does, and in a lab that is only
+    /// prepared nobody: your program.
     pub fn implementation(mut self, implementation: Shared) -> Self {
-        self.implementation = implementation;
+        self.implementation = Some(implementation);
         self
     }
 
     /// A folder, or file, that its programs see at its own path, read-only, though it lies where a lab has folders of its
     /// own: below /tmp, /run, /dev and, without root, /var. All else of the machine they see without this.
     pub fn show(mut self, path: impl Into<PathBuf>) -> Self {
-        self.shown.push(path.into());
+        let path = path.into();
+        self.shown.push(std::path::absolute(&path).unwrap_or(path));
         self
     }
 
@@ -73,10 +78,11 @@ impl Builder {
     ///
     /// ```no_run
     /// use std::time::Duration;
-    /// use netproof::{Deadline, Lab, Topology, expect, protocol::Reply};
+    /// use netproof::{Lab, Topology, expect, protocol::Reply};
     /// let mut lab = Lab::builder(Topology::shipped("pair")?).prepare()?;
     /// // It runs in `host`, as root of the lab, and finds the nodes as /run/netns/netns1 and /run/netns/netns2.
-    /// lab.command("/src/target/debug/mine")?.args(["create", "br0"]).read(Deadline::after(Duration::from_secs(10)))?;
+    /// # let mine = "/src/target/debug/mine";
+    /// lab.command(mine)?.args(["create", "br0"]).read(Duration::from_secs(10))?;   // mine: env!("CARGO_BIN_EXE_mine")
     /// lab.read_back(&Reply::default())?;
     /// expect!(lab.host().link("br0"), Some(Link { kind: "bridge", up: true, .. }));
     /// expect!(lab.node("netns1").ping(lab.node("netns2")), Reply { .. });
@@ -103,7 +109,7 @@ impl Lab {
 
     /// A lab of any topology, built by any implementation.
     pub fn builder(topology: Topology) -> Builder {
-        Builder { topology, implementation: Arc::new(Native::default()), shown: Vec::new() }
+        Builder { topology, implementation: None, shown: Vec::new() }
     }
 
     /// The namespace with the bridges; never the machine's own.
@@ -175,8 +181,8 @@ impl Lab {
 
     /// Builds the topology, reads it back, and makes neighbour states quick to observe.
     pub fn up(&mut self) -> Result<()> {
-        let request = Request::new(&self.asked);
-        let reply = self.implementation.up(&self.site, &request)?;
+        let implementation = Arc::clone(self.implementation.get_or_insert_with(|| Arc::new(Native::default())));
+        let reply = implementation.up(&self.site, &Request::new(&self.asked))?;
         self.read_back(&reply)?;
         self.is_up = true;
         Ok(())
@@ -185,15 +191,31 @@ impl Lab {
     /// Goes on with what a program of yours has built in a prepared lab: reads it back, and makes neighbour states quick to
     /// observe. `reply` says what it called its interfaces and which addresses it chose, where that is not what was asked
     /// for; [`Reply::default`] says nothing.
+    ///
+    /// It fails where the nodes cannot be found: bridges, interfaces and their ports, and addresses that were asked for have
+    /// to be there. Whether they are as they should be, and all else (routes, NAT), is yours to claim.
     pub fn read_back(&mut self, reply: &Reply) -> Result<()> {
-        self.take(reply, &self.asked.clone())
+        let mut part = self.asked.clone();
+        part.nodes.retain(|node| self.site.node(&node.name).is_ok());
+        self.take(reply, &part)
     }
 
     /// Has the implementation take down what it built. Nodes that were in namespaces of its own are the lab's again.
+    ///
+    /// In a prepared lab for which none was named this is an error, as are `add`, `remove` and `reload`: what your program
+    /// has built it takes down itself.
     pub fn down(&mut self) -> Result<()> {
+        let implementation = self.implementation()?;
         self.is_up = false;
         self.let_go(|_| true)?;
-        self.implementation.down(&self.site, &Request::new(&self.asked))
+        implementation.down(&self.site, &Request::new(&self.asked))
+    }
+
+    fn implementation(&self) -> Result<Shared> {
+        self.implementation.clone().ok_or_else(|| {
+            let remedy = "run your program (`Lab::command`), or name who builds (`lab::Builder::implementation`)";
+            Error::Usage(format!("nobody was named to change what stands in this prepared lab: {remedy}"))
+        })
     }
 
     /// Has nodes be in the lab's namespaces again: held by anybody, one of the implementation's own would outlive its
@@ -211,9 +233,15 @@ impl Lab {
         self.is_up
     }
 
-    /// Has a node, and ports published for it, attached to what stands. With them the topology must still be one.
+    /// Has a node, and ports published for it, attached to what stands. With them the topology must still be one. One of the
+    /// name of a node that was lost takes its place.
     pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
+        let implementation = self.implementation()?;
         let mut whole = self.asked.clone();
+        if self.site.node(&node.name).is_err() {
+            whole.nodes.retain(|lost| lost.name != node.name);
+            whole.nat.publish.retain(|publish| publish.node != node.name);
+        }
         whole.nodes.push(node.clone());
         whole.nat.publish.extend(publish.iter().cloned());
         whole.check()?;
@@ -223,7 +251,7 @@ impl Lab {
         let mut part = self.asked.clone();
         part.nodes = vec![node];
         part.nat.publish = publish;
-        let mut reply = self.implementation.add(&self.site, &Request::new(&part))?;
+        let mut reply = implementation.add(&self.site, &Request::new(&part))?;
         self.recall(&mut reply);
         self.asked = whole;
         self.take(&reply, &part)
@@ -241,6 +269,7 @@ impl Lab {
 
     /// Has a node, and the ports published for it, taken out; its namespace stays. Where that fails, the lab has it still.
     pub fn remove(&mut self, name: &str) -> Result<()> {
+        let implementation = self.implementation()?;
         if self.asked.node(name).is_none() {
             let known: Vec<&str> = self.asked.nodes.iter().map(|node| node.name.as_str()).collect();
             return Err(Error::Usage(format!("the lab has no node `{name}` to remove; it has {}", known.join(", "))));
@@ -249,7 +278,7 @@ impl Lab {
         let mut part = self.asked.clone();
         part.nodes.retain(|node| node.name == name);
         part.nat.publish.retain(|publish| publish.node == name);
-        self.implementation.remove(&self.site, &Request::new(&part))?;
+        implementation.remove(&self.site, &Request::new(&part))?;
         for topology in [&mut self.asked, &mut self.stands] {
             topology.nodes.retain(|node| node.name != name);
             topology.nat.publish.retain(|publish| publish.node != name);
@@ -260,7 +289,7 @@ impl Lab {
 
     /// Has the implementation put its rules back.
     pub fn reload(&mut self) -> Result<()> {
-        self.implementation.reload(&self.site, &Request::new(&self.asked))
+        self.implementation()?.reload(&self.site, &Request::new(&self.asked))
     }
 
     /// A program to be started in the lab's world: in `host`, unless it says otherwise.
@@ -274,12 +303,15 @@ impl Lab {
         self.site.world()
     }
 
-    /// A further namespace, prepared as a node's is, that no implementation knows of. Its name is none of the lab's yet.
+    /// A further namespace, prepared as a node's is, that no implementation knows of, and the lab's programs as
+    /// `/run/netns/NAME`. Its name is none of the lab's yet.
     pub fn add_namespace(&mut self, name: &str) -> Result<Node> {
         if self.all().iter().any(|node| node.name() == name) {
             return Err(Error::Usage(format!("the lab has a namespace `{name}` already")));
         }
-        let node = Node::bare(prepare::node(name)?);
+        let namespace = prepare::node(name)?;
+        self.site.know(namespace.clone())?;
+        let node = Node::bare(namespace);
         self.others.push(node.clone());
         Ok(node)
     }
@@ -287,7 +319,10 @@ impl Lab {
     /// Lets go of a node's namespace, as if its container had died: nothing of it is left once this returns. It waits for
     /// its port to go, in vain where a clone of the [`Node`], a tap or a server of it is still held.
     pub fn lose(&mut self, name: &str) -> Result<()> {
-        self.site.node(name)?;
+        let is_other = self.others.iter().any(|other| other.name() == name);
+        if !is_other {
+            self.site.node(name)?;
+        }
         let ports: BTreeSet<String> = self
             .stands
             .node(name)
@@ -295,8 +330,12 @@ impl Lab {
             .flat_map(|node| &node.interfaces)
             .filter_map(|end| end.port.clone())
             .collect();
-        let namespace = self.nodes.iter().find(|node| node.name() == name).map(|node| Namespace::clone(node));
-        self.nodes.retain(|node| node.name() != name);
+        let mut all = self.nodes.iter().chain(&self.others);
+        let namespace = all.find(|node| node.name() == name).map(|node| Namespace::clone(node));
+        for nodes in [&mut self.nodes, &mut self.others] {
+            nodes.retain(|node| node.name() != name);
+        }
+        self.stands.nodes.retain(|node| node.name != name);
         self.site.lose(name, namespace)?;
         prepare::wait_gone(&self.host, &ports)
     }

@@ -83,7 +83,9 @@ impl Node {
     #[must_use]
     #[track_caller]
     pub fn device(&self) -> &str {
-        self.interfaces().first().map_or_else(|| panic!("{} has no interface", self.name()), |first| &first.name)
+        let why =
+            || panic!("{0} has no interface of the topology's: say which device, as in `({0}, \"eth0\")`", self.name());
+        self.interfaces().first().map_or_else(why, |first| &first.name)
     }
 
     /// The MAC address of its first interface, as it was read back.
@@ -127,6 +129,12 @@ impl From<&Node> for Target {
     /// Aims at the node's first address, IPv4 before IPv6.
     fn from(node: &Node) -> Self {
         node.at(node.address())
+    }
+}
+
+impl From<(&Node, &str)> for Station {
+    fn from((node, device): (&Node, &str)) -> Self {
+        (&**node, device).into()
     }
 }
 

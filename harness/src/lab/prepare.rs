@@ -22,7 +22,7 @@ use crate::{
 /// that a namespace is born with where their modules are loaded (`tunl0`, `sit0`).
 const UPLINK: u32 = 1000;
 
-pub(super) fn lab(topology: Topology, implementation: Shared, shown: Vec<PathBuf>) -> Result<Lab> {
+pub(super) fn lab(topology: Topology, implementation: Option<Shared>, shown: Vec<PathBuf>) -> Result<Lab> {
     static READY: OnceLock<()> = OnceLock::new();
     if READY.get().is_none() {
         crate::enter::ready()?;
@@ -45,7 +45,7 @@ pub(super) fn lab(topology: Topology, implementation: Shared, shown: Vec<PathBuf
     let behind = outside.as_ref().map(|outside| (**outside).clone());
     let of_nodes = topology.nodes.iter().zip(&namespaces);
     let nodes = of_nodes.map(|(node, namespace)| Node::new(namespace.clone(), &node.interfaces)).collect();
-    let folders = implementation.folders().into_iter().chain(shown).collect();
+    let folders = implementation.iter().flat_map(|builder| builder.folders()).chain(shown).collect();
     let site = Site::new(host.clone(), namespaces, behind, folders);
     let stands = Topology { nodes: Vec::new(), bridges: Vec::new(), ..topology.clone() };
     let host = Node::bare(host).as_host(&stands);
@@ -97,6 +97,7 @@ pub(super) fn wait_gone(host: &Namespace, links: &BTreeSet<String>) -> Result<()
     while links.iter().any(|link| host.link_message(link).is_ok()) {
         if !changes.wait(deadline)? {
             let doing = format!("waiting for {} to go", links.iter().cloned().collect::<Vec<_>>().join(", "));
+            let doing = doing + " (is a clone of its node, a tap or a server of it still held?)";
             return Err(Error::Timeout { doing, namespace: host.name().into(), after: deadline.length() });
         }
     }

@@ -112,9 +112,14 @@ impl Lookup {
 }
 
 fn read_answer(id: u16, bytes: &[u8]) -> Option<Heard<String>> {
-    let packet = Packet::parse(bytes).ok()?;
-    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
+    // What nobody can read is an answer all the same.
+    let Ok(packet) = Packet::parse(bytes) else { return Some(Heard::Rcode("MALFORMED".into())) };
+    // Late, and to an earlier question.
+    if packet.id() != id {
         return None;
+    }
+    if !packet.has_flags(PacketFlag::RESPONSE) {
+        return Some(Heard::Rcode("MALFORMED".into()));
     }
     let address = packet.answers.iter().find_map(|record| match &record.rdata {
         RData::A(a) => Some(IpAddr::from(Ipv4Addr::from(a.address))),
@@ -162,6 +167,20 @@ mod tests {
         assert!(matches!(outcome.seen(), Heard::Refused), "{outcome}");
         let outcome = look(&a.lookup("example.test").server(Ipv4Addr::new(10, 0, 0, 3)));
         assert!(matches!(outcome.seen(), Heard::NoAnswer), "{outcome}");
+    }
+
+    /// What a server says that nobody can read is no silence.
+    #[test]
+    fn nonsense_is_an_answer() {
+        let (a, b) = pair();
+        let socket = b.run(|| std::net::UdpSocket::bind((TWO, 53)).unwrap()).unwrap();
+        let server = std::thread::spawn(move || {
+            let (_, client) = socket.recv_from(&mut [0; 512]).unwrap();
+            socket.send_to(b"nonsense", client).unwrap();
+        });
+        let outcome = look(&a.lookup("example.test").server(TWO));
+        assert!(matches!(outcome.seen(), Heard::Rcode("MALFORMED")), "{outcome}");
+        server.join().unwrap();
     }
 
     /// A server that is there and mute does not answer.

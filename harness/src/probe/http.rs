@@ -124,14 +124,16 @@ impl Http {
             // An earlier answer on this connection may not have been put away yet.
             sender.ready().await?;
             let (head, body) = sender.send_request(request).await?.into_parts();
-            body.collect().await?;
-            Ok::<_, hyper::Error>(head)
+            Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
         };
         Ok(match timeout(limit, answered).await {
-            Ok(Ok(head)) => {
+            Ok(Ok((head, body))) => {
+                const KEPT: usize = 1 << 16;
+                let body = String::from_utf8_lossy(&body[..body.len().min(KEPT)]).into_owned();
                 let header =
                     |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-                Heard::Status { code: head.status.as_u16(), client: header(CLIENT), server: header(SERVER) }.into()
+                let (client, server) = (header(CLIENT), header(SERVER));
+                Heard::Status { code: head.status.as_u16(), client, server, body }.into()
             }
             Ok(Err(error)) => Outcome { heard: Heard::Reset, note: Some(error.to_string()) },
             Err(_) => {
@@ -223,7 +225,10 @@ mod tests {
         let (a, b) = pair();
         let server = b.serve_http((TWO, 80)).unwrap();
         let outcome = look(&a.http((TWO, 80)).get());
-        assert!(matches!(outcome.seen(), Heard::Status { code: 200, client: "10.0.0.1", server: "b" }), "{outcome}");
+        let Heard::Status { code: 200, client: "10.0.0.1", server: "b", body } = outcome.seen() else {
+            panic!("{outcome}")
+        };
+        assert!(body.starts_with("b saw 10.0.0.1 port "), "{body}");
         let outcome = look(&a.http((TWO, 80)).body_of(1 << 20));
         assert!(matches!(outcome.seen(), Heard::Status { code: 200, .. }), "{outcome}");
         let outcome = look(&a.http((TWO, 80)).path("/bytes/x"));

@@ -42,6 +42,10 @@ mod traffic;
 pub mod udp;
 
 /// Something that can be looked at.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no probe, which is what `expect!` looks at",
+    note = "a method of a namespace makes one: `host.ping(...)`, `host.lookup(...).server(...)`; `assert!` is for a value"
+)]
 pub trait Probe {
     /// What a look yields.
     type Output: Seen + fmt::Display;

@@ -66,6 +66,8 @@ pub enum Heard<S> {
         client: S,
         /// The server's name (test servers only): its namespace's.
         server: S,
+        /// The body, up to 64 KiB of it; what is no UTF-8 stands as U+FFFD.
+        body: S,
     },
     /// The target said no: TCP reset in answer to a SYN, or ICMP port unreachable for a UDP port.
     Refused,
@@ -83,6 +85,8 @@ pub enum Heard<S> {
         port_seen: u16,
         /// The server's name (test servers only): its namespace's.
         server: S,
+        /// What it says, whole; what is no UTF-8 stands as U+FFFD.
+        payload: S,
     },
     /// No UDP answer.
     Silence,
@@ -90,7 +94,7 @@ pub enum Heard<S> {
     Address(S),
     /// A DNS answer without an address for the name.
     NoSuchName,
-    /// The DNS server answers, but would not or could not tell: `SERVFAIL`, `REFUSED`.
+    /// The DNS server answers, but would not or could not tell: `SERVFAIL`, `REFUSED`; `MALFORMED`: in no form of DNS's.
     Rcode(S),
     /// No DNS server answered.
     NoAnswer,
@@ -132,12 +136,12 @@ impl Seen for Outcome {
             TimeExceeded { from } => TimeExceeded { from },
             LocalError { errno, name } => LocalError { errno: *errno, name },
             Connected { local } => Connected { local },
-            Status { code, client, server } => Status { code: *code, client, server },
+            Status { code, client, server, body } => Status { code: *code, client, server, body },
             Refused => Refused,
             Reset => Reset,
             TimedOut => TimedOut,
-            Answer { from, client_seen, port_seen, server } => {
-                Answer { from, client_seen, port_seen: *port_seen, server }
+            Answer { from, client_seen, port_seen, server, payload } => {
+                Answer { from, client_seen, port_seen: *port_seen, server, payload }
             }
             Silence => Silence,
             Address(address) => Address(address),
@@ -165,18 +169,22 @@ impl fmt::Display for Outcome {
                 write!(f, "local error {name}: {message}")?;
             }
             Connected { local } => write!(f, "connected from {local}")?,
-            Status { code, client, server } => {
+            Status { code, client, server, body } => {
                 write!(f, "HTTP {code}")?;
-                if !server.is_empty() {
+                if server.is_empty() {
+                    write!(f, ": {}", start_of(body))?;
+                } else {
                     write!(f, " from {server}, which saw the client {client}")?;
                 }
             }
             Refused => write!(f, "connection refused")?,
             Reset => write!(f, "connection reset")?,
             TimedOut => write!(f, "timed out")?,
-            Answer { from, client_seen, port_seen, server } => {
+            Answer { from, client_seen, port_seen, server, payload } => {
                 write!(f, "answer from {from}")?;
-                if !server.is_empty() {
+                if server.is_empty() {
+                    write!(f, ": {}", start_of(payload))?;
+                } else {
                     write!(f, " ({server}), which saw the client {client_seen} port {port_seen}")?;
                 }
             }
@@ -191,6 +199,13 @@ impl fmt::Display for Outcome {
             None => Ok(()),
         }
     }
+}
+
+/// Enough of a text for a reader to know it by, on one line.
+fn start_of(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let more = if text.chars().count() > SHOWN { "..." } else { "" };
+    format!("{:?}{more}", text.chars().take(SHOWN).collect::<String>())
 }
 
 /// `ENETUNREACH`

@@ -1,6 +1,6 @@
 //! What a program prints, while it runs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, process::ExitStatus, sync::Arc};
 
 use super::{Probe, Seen, Watch};
 use crate::{
@@ -20,19 +20,19 @@ impl Child {
     }
 
     fn printed(&self, what: &str, kept: fn(&world::Printed) -> Kept) -> Printed {
-        let line = format!("{}: {what} of {}", self.inside.name(), self.program);
-        Printed { printed: Arc::clone(&self.printed), kept, line, inside: self.inside.clone() }
+        let line = format!("{}: {what} of {}", self.namespace, self.program);
+        Printed { printed: Arc::clone(&self.printed), kept, ending: Arc::new(self.ending()), line }
     }
 }
 
 /// A probe of what a program has printed; made by [`Child::stdout`] and [`Child::stderr`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Printed {
     printed: Arc<world::Printed>,
     kept: fn(&world::Printed) -> Kept,
+    ending: Arc<dyn Fn() -> Option<ExitStatus> + Send + Sync>,
     line: String,
-    inside: Namespace,
 }
 
 /// What a program has printed.
@@ -44,6 +44,8 @@ pub struct Text {
     pub is_cut: bool,
     /// Whether nobody can print there any more.
     pub is_closed: bool,
+    /// How the program ended, if it has.
+    pub ended: Option<ExitStatus>,
 }
 
 impl Probe for Printed {
@@ -54,9 +56,10 @@ impl Probe for Printed {
     }
 
     fn look(&self, _deadline: Deadline) -> Result<Text> {
+        let ended = (self.ending)();
         let kept = (self.kept)(&self.printed);
         let text = String::from_utf8_lossy(&kept.bytes).into_owned();
-        Ok(Text { text, is_cut: kept.more, is_closed: kept.is_closed })
+        Ok(Text { text, is_cut: kept.more, is_closed: kept.is_closed, ended })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -64,7 +67,7 @@ impl Probe for Printed {
     }
 
     fn concerned(&self) -> Vec<Namespace> {
-        vec![self.inside.clone()]
+        Vec::new()
     }
 
     fn last_word(&self, seen: &Text) -> bool {
@@ -101,14 +104,19 @@ impl Seen for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.text.is_empty() {
-            return f.write_str(if self.is_closed { "nothing, and it prints no more" } else { "nothing yet" });
+        match (self.text.is_empty(), self.is_closed) {
+            (true, true) => f.write_str("nothing")?,
+            (true, false) => f.write_str("nothing yet")?,
+            (false, _) => f.write_str(&last_lines(&self.text, 40))?,
         }
-        f.write_str(&last_lines(&self.text, 40))?;
         if self.is_cut {
-            return f.write_str("\n(and more, which was not kept)");
+            f.write_str("\n(and more, which was not kept)")?;
         }
-        if self.is_closed { f.write_str("\n(and it prints no more)") } else { Ok(()) }
+        match self.ended {
+            Some(status) => write!(f, "\n(it has ended: {status})"),
+            None if self.is_closed => f.write_str("\n(it runs, and has closed its output)"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -138,6 +146,7 @@ mod tests {
         let script = "trap 'echo stopped; exit 7' TERM; echo ready >&2; while :; do sleep 0.01; done";
         let child = sh(&world, script);
         expect!(child.stderr(), "ready\n");
+        assert_eq!(child.try_wait(), None);
         child.signal(Signal::SIGTERM).unwrap();
         expect!(child.stdout(), "stopped\n");
         let output = child.output(Deadline::after(Duration::from_secs(10))).unwrap();
@@ -149,10 +158,11 @@ mod tests {
     #[test]
     fn silence_of_one_that_runs_proves_nothing() {
         let world = world();
-        let ended = sh(&world, "echo failed");
+        let ended = sh(&world, "echo failed; exit 3");
         let failure = check(&ended.stdout(), "ready", Duration::from_secs(600), |text| text == "ready\n").unwrap_err();
-        assert!(failure.seen.contains("failed") && failure.seen.contains("no more"), "{}", failure.seen);
-        assert!(ended.output(Deadline::after(Duration::from_secs(10))).unwrap().status.success());
+        assert!(failure.seen.starts_with("failed\n(it "), "{}", failure.seen);
+        let output = ended.output(Duration::from_secs(10)).unwrap();
+        assert_eq!(output.status.code(), Some(3));
         let runs = sh(&world, "echo starting; sleep 1000");
         expect!(runs.stdout(), "starting\n");
         let is_fine = |text: &str| !text.contains("ERROR");
@@ -167,7 +177,7 @@ mod tests {
         let world = world();
         let flood = sh(&world, "seq 1000000");
         let failure = check(&flood.stdout(), "the end", Duration::from_secs(10), |text| text == "the end").unwrap_err();
-        assert!(failure.seen.lines().count() < 50 && failure.seen.ends_with("not kept)"), "{}", failure.seen);
+        assert!(failure.seen.lines().count() < 50 && failure.seen.contains("not kept)"), "{}", failure.seen);
         let is_fine = |text: &str| !text.contains("1000000");
         assert_eq!(check(&flood.stdout(), "fine", Duration::from_secs(5), is_fine).unwrap_err().kind, Kind::Error);
     }

@@ -13,7 +13,7 @@ use crate::{Deadline, Error, Namespace, Result, Target, addr::family, watch::Gro
 impl Namespace {
     /// Asks the kernel how it would reach `target`. Equivalent to `ip route get TARGET`.
     pub fn route_to(&self, target: impl Into<Target>) -> RouteTo {
-        RouteTo { namespace: self.clone(), target: target.into(), from: None }
+        RouteTo { namespace: self.clone(), target: target.into(), from: None, iif: None }
     }
 }
 
@@ -24,6 +24,7 @@ pub struct RouteTo {
     namespace: Namespace,
     target: Target,
     from: Option<IpAddr>,
+    iif: Option<String>,
 }
 
 /// What the kernel answered.
@@ -57,7 +58,7 @@ pub enum Selected<'a> {
     },
     /// There is none.
     NoRoute {
-        /// The error's name: `ENETUNREACH`, `EHOSTUNREACH`, `EINVAL`.
+        /// The error's name: `ENETUNREACH`, `EHOSTUNREACH`, `EINVAL`, or, of a packet to be forwarded, `EXDEV`.
         error: &'a str,
     },
 }
@@ -69,7 +70,14 @@ impl RouteTo {
         self
     }
 
-    fn message(&self) -> RouteMessage {
+    /// As if the packet had come in by this device, and were to be forwarded; it has a source address then
+    /// ([`RouteTo::from`]). Equivalent to `ip route get TARGET from ADDRESS iif DEVICE`.
+    pub fn iif(mut self, dev: impl Into<String>) -> Self {
+        self.iif = Some(dev.into());
+        self
+    }
+
+    fn message(&self) -> Result<RouteMessage> {
         let mut message = RouteMessage::default();
         let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
         message.header.address_family = family(self.target.address);
@@ -79,7 +87,10 @@ impl RouteTo {
             message.header.source_prefix_length = bits(from);
             message.attributes.push(RouteAttribute::Source(address(from)));
         }
-        message
+        if let Some(dev) = &self.iif {
+            message.attributes.push(RouteAttribute::Iif(self.namespace.index(dev)?));
+        }
+        Ok(message)
     }
 }
 
@@ -88,12 +99,13 @@ impl Probe for RouteTo {
 
     fn describe(&self) -> String {
         let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
-        format!("{}: ip route get {}{from}", self.namespace.name(), self.target)
+        let iif = self.iif.iter().map(|dev| format!(" iif {dev}")).collect::<String>();
+        format!("{}: ip route get {}{from}{iif}", self.namespace.name(), self.target)
     }
 
     fn look(&self, _deadline: Deadline) -> Result<LookUp> {
         let target = self.target.address;
-        let asked = self.namespace.ask("looking up a route", RouteNetlinkMessage::GetRoute(self.message()), false);
+        let asked = self.namespace.ask("looking up a route", RouteNetlinkMessage::GetRoute(self.message()?), false);
         let found = match asked {
             Err(Error::Kernel { source, .. }) if no_route(&source).is_some() => {
                 let error = no_route(&source).unwrap_or_default();
@@ -210,6 +222,7 @@ fn no_route(error: &std::io::Error) -> Option<&'static str> {
         libc::ENETUNREACH => Some("ENETUNREACH"),
         libc::EHOSTUNREACH => Some("EHOSTUNREACH"),
         libc::EACCES => Some("EACCES"),
+        libc::EXDEV => Some("EXDEV"),
         libc::EINVAL => Some("EINVAL"),
         _ => None,
     }
@@ -273,6 +286,11 @@ mod tests {
         assert!(error.contains("Nexthop has invalid gateway") && error.contains("Network is unreachable"), "{error}");
         a.add_route(&by("10.0.0.2")).unwrap();
         assert_eq!(look(&a.route_to(far)).next_hop(), Some(Ipv4Addr::new(10, 0, 0, 2).into()));
+        // A host that does not forward has no way for what comes in.
+        let forwarded = a.route_to(far).from(Ipv4Addr::new(10, 0, 0, 2)).iif("a0");
+        crate::expect!(forwarded, NoRoute { error: "EHOSTUNREACH" | "EINVAL" });
+        a.set_sysctls(&[("net.ipv4.ip_forward".to_owned(), "1")]).unwrap();
+        crate::expect!(forwarded, Route { dev: "a0", via: "10.0.0.2", .. });
         a.delete_route(&by("10.0.0.2")).unwrap();
         assert_eq!(look(&a.route_to(far)).next_hop(), None);
         assert!(a.delete_route(&by("10.0.0.2")).is_err());

@@ -15,7 +15,7 @@ use super::{Probe, Seen, Watch};
 use crate::{Deadline, Error, Namespace, Result, topology::Destination, watch::Group};
 
 impl Namespace {
-    /// Looks at the routes of the main table, of both IP versions. Equivalent to `ip route; ip -6 route`.
+    /// Looks at the routes of the main table, or of [another](Routes::table), of both IP versions. Equivalent to `ip route; ip -6 route`.
     ///
     /// ```no_run
     /// use netproof::{Lab, expect};
@@ -25,7 +25,7 @@ impl Namespace {
     /// # Ok::<(), netproof::Error>(())
     /// ```
     pub fn routes(&self) -> Routes {
-        Routes { namespace: self.clone(), to: None, dev: None }
+        Routes { namespace: self.clone(), to: None, dev: None, table: u32::from(RouteHeader::RT_TABLE_MAIN) }
     }
 
     /// Every route of every table, as the kernel describes it.
@@ -93,6 +93,7 @@ pub struct Routes {
     namespace: Namespace,
     to: Option<String>,
     dev: Option<String>,
+    table: u32,
 }
 
 /// The main table's routes.
@@ -113,13 +114,19 @@ impl Routes {
         self
     }
 
+    /// Those of this table, instead of the main one, which is 254. Equivalent to `ip route show table`.
+    pub fn table(mut self, table: u32) -> Self {
+        self.table = table;
+        self
+    }
+
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Route>> {
         let to = self.to.as_deref().map(exact).transpose().map_err(Error::Usage)?;
         // A name that no device has is an error, and not a list of none.
         self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
         let mut routes = self.namespace.route_messages()?;
-        routes.retain(in_main_table);
+        routes.retain(|route| is_in_table(route, self.table));
         let names = self.namespace.link_names(routes.iter().flat_map(devices))?;
         let mut routes: Vec<Route> = routes.iter().map(|route| describe(route, &names)).collect();
         routes.retain(|route| to.is_none_or(|to| route.is_to(to)));
@@ -134,8 +141,11 @@ impl Probe for Routes {
     fn describe(&self) -> String {
         let to = self.to.iter().map(|to| format!(" to exact {to}"));
         let dev = self.dev.iter().map(|dev| format!(" dev {dev}"));
-        let show = if self.to.is_some() || self.dev.is_some() { " show" } else { "" };
-        format!("{}: ip route{show}{}", self.namespace.name(), to.chain(dev).collect::<String>())
+        let is_other = self.table != u32::from(RouteHeader::RT_TABLE_MAIN);
+        let table = is_other.then(|| format!(" table {}", self.table));
+        let picked = to.chain(dev).chain(table).collect::<String>();
+        let show = if picked.is_empty() { "" } else { " show" };
+        format!("{}: ip route{show}{picked}", self.namespace.name())
     }
 
     fn look(&self, _deadline: Deadline) -> Result<RouteList> {
@@ -231,12 +241,12 @@ fn exact(text: &str) -> Result<Destination, String> {
     })
 }
 
-fn in_main_table(route: &RouteMessage) -> bool {
+fn is_in_table(route: &RouteMessage, wanted: u32) -> bool {
     let table = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(*table),
         _ => None,
     });
-    table.unwrap_or(u32::from(route.header.table)) == u32::from(RouteHeader::RT_TABLE_MAIN)
+    table.unwrap_or(u32::from(route.header.table)) == wanted
         && !matches!(
             route.header.kind,
             RouteType::Local | RouteType::Broadcast | RouteType::Multicast | RouteType::Anycast
@@ -388,6 +398,7 @@ mod tests {
         for (to, count) in [("default", 1), ("0.0.0.0/0", 1), ("::/0", 0)] {
             expect!(a.routes().to(to), list if list.len() == count);
         }
+        expect!(a.routes().table(100), []);
         let error = a.routes().on("a7").list().unwrap_err().to_string();
         assert!(error.contains("No such device"), "{error}");
         expect!(a.routes().to("fd00::/64").on("a0"), [route] if route.v6);

@@ -21,9 +21,16 @@ use crate::{
 };
 
 impl Namespace {
-    /// A datagram to a port, and the answer to it: from a [test server](Namespace::serve_udp), or any that echoes.
+    /// A datagram to a port, and the answer to it: from a [test server](Namespace::serve_udp), or any other.
+    ///
+    /// ```no_run
+    /// # let lab = netproof::Lab::of("gateway")?;
+    /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    /// netproof::expect!(netns1.udp_to((netns2, 7)).payload("ping"), Answer { payload: "pong", .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn udp_to(&self, to: impl Into<Endpoint>) -> Udp {
-        Udp { namespace: self.clone(), to: to.into(), origin: Origin::default(), size: 0 }
+        Udp { namespace: self.clone(), to: to.into(), origin: Origin::default(), size: 0, payload: None }
     }
 }
 
@@ -38,6 +45,7 @@ pub struct Udp {
     to: Endpoint,
     origin: Origin,
     size: usize,
+    payload: Option<Vec<u8>>,
 }
 
 from_where!(Udp);
@@ -46,6 +54,13 @@ impl Udp {
     /// The payload's length in bytes, at most 4,000; some 40 without it. An answer is a little longer.
     pub fn size(mut self, bytes: usize) -> Self {
         self.size = bytes.min(4_000);
+        self
+    }
+
+    /// The payload, where it is to say something to a server of another's. Answers are then told apart from those to an
+    /// earlier look by the port alone, which is another for each, unless one is fixed.
+    pub fn payload(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.payload = Some(bytes.into());
         self
     }
 }
@@ -59,11 +74,16 @@ impl Probe for Udp {
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {
-        let request = format!("{:.<size$}", format!("netproof {:x} ", traffic::fresh_token()), size = self.size);
         let exchange = Exchange { namespace: &self.namespace, origin: &self.origin, to: &self.to };
+        if let Some(payload) = &self.payload {
+            return exchange.run(payload, Heard::Silence, |from, answer| Some(read_answer(from, answer, "")));
+        }
+        let request = format!("{OURS}{:x} ", traffic::fresh_token());
+        let request = format!("{request:.<size$}", size = self.size);
         exchange.run(request.as_bytes(), Heard::Silence, |from, answer| {
-            let answer = std::str::from_utf8(answer).ok()?;
-            Some(read_answer(from, answer.strip_prefix(&request)?))
+            // The echo of what an earlier look sent is late, and no answer to this one.
+            let is_late = answer.starts_with(OURS.as_bytes()) && !answer.starts_with(request.as_bytes());
+            (!is_late).then(|| read_answer(from, answer, &request))
         })
     }
 
@@ -84,6 +104,9 @@ impl Probe for Udp {
     }
 }
 
+/// How a datagram begins that says nothing.
+const OURS: &str = "netproof ";
+
 /// What a test server adds to what it echoes: ` CLIENT PORT SERVER`.
 pub(crate) fn answer_to(request: &[u8], client: SocketAddr, server: &str) -> Vec<u8> {
     let mut answer = request.to_vec();
@@ -91,11 +114,15 @@ pub(crate) fn answer_to(request: &[u8], client: SocketAddr, server: &str) -> Vec
     answer
 }
 
-fn read_answer(from: IpAddr, rest: &str) -> Heard<String> {
-    let mut words = rest.split_whitespace();
+fn read_answer(from: IpAddr, answer: &[u8], request: &str) -> Heard<String> {
+    let payload = String::from_utf8_lossy(answer).into_owned();
+    // What is no echo of a request is no test server's.
+    let added = payload.strip_prefix(request).filter(|_| !request.is_empty()).unwrap_or_default();
+    let mut words = added.split_whitespace();
     let mut word = || words.next().unwrap_or_default().to_owned();
     let (client_seen, port, server) = (word(), word(), word());
-    Heard::Answer { from: from.to_string(), client_seen, port_seen: port.parse().unwrap_or(0), server }
+    let port_seen = port.parse().unwrap_or(0);
+    Heard::Answer { from: from.to_string(), client_seen, port_seen, server, payload }
 }
 
 /// A datagram out, and an answer back.
@@ -221,7 +248,7 @@ mod tests {
         assert!(
             matches!(
                 outcome.seen(),
-                Heard::Answer { from: "10.0.0.2", client_seen: "10.0.0.1", port_seen: 5353, server: "b" }
+                Heard::Answer { from: "10.0.0.2", client_seen: "10.0.0.1", port_seen: 5353, server: "b", .. }
             ),
             "{outcome}"
         );
@@ -230,6 +257,34 @@ mod tests {
         assert!(matches!(outcome.seen(), Heard::Refused), "{outcome}");
         let outcome = look(&a.udp_to((Ipv4Addr::new(10, 0, 0, 3), 7000)));
         assert!(matches!(outcome.seen(), Heard::Silence), "{outcome}");
+    }
+
+    /// A server that does not echo answers all the same, whatever it was sent; the late echo of another look does not.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[rstest::rstest]
+    #[case::its_own_words(None, "pong", true)]
+    #[case::to_a_request(Some("ping"), "pong", true)]
+    #[case::no_text(None, "\u{0}\u{1}", true)]
+    #[case::late(None, "netproof 0 10.0.0.1 5353 b", false)]
+    fn any_answer_is_one(#[case] asked: Option<&'static str>, #[case] says: &'static str, #[case] is_answer: bool) {
+        let (a, b) = pair();
+        let socket = b.run(|| std::net::UdpSocket::bind((TWO, 7000)).unwrap()).unwrap();
+        let server = std::thread::spawn(move || {
+            let mut buffer = [0; 100];
+            let (length, client) = socket.recv_from(&mut buffer).unwrap();
+            socket.send_to(says.as_bytes(), client).unwrap();
+            buffer[..length].to_vec()
+        });
+        let probe = asked.iter().fold(a.udp_to((TWO, 7000)), |probe, asked| probe.payload(*asked));
+        let outcome = look(&probe);
+        match outcome.seen() {
+            Heard::Answer { from: "10.0.0.2", client_seen: "", server: "", payload, .. } => {
+                assert!(is_answer && payload == says, "{outcome}");
+            }
+            heard => assert!(!is_answer && heard == Heard::Silence, "{outcome}"),
+        }
+        assert!(asked.is_none_or(|asked| server.join().unwrap() == asked.as_bytes()));
     }
 
     /// The same over IPv6.

@@ -11,8 +11,10 @@ use std::{
 use super::{
     SCRATCH, World,
     cgroup::Subtree,
-    child::{Child, Output, Process, Started, held, is_still_there, last_lines},
-    limits, mounts, sys,
+    child::{Child, Output, Process, Started, held, is_still_there},
+    limits, mounts,
+    printed::last_lines,
+    sys,
 };
 use crate::{Deadline, Error, Namespace, Result};
 
@@ -73,8 +75,8 @@ impl<'world> Command<'world> {
         self
     }
 
-    /// The network namespace that it runs in, instead of `host`, with its links in `/sys/class/net`. Equivalent to
-    /// `ip netns exec`.
+    /// The network namespace that it runs in, instead of `host`, with its links in `/sys/class/net`, as with
+    /// `ip netns exec`; unlike there its files are the lab's all the same, and `/etc/netns` is nobody's.
     pub fn inside(mut self, namespace: &Namespace) -> Self {
         self.inside = namespace.clone();
         self
@@ -83,7 +85,7 @@ impl<'world> Command<'world> {
     /// Runs it until its own process exits, or the deadline passes and its process group is killed.
     ///
     /// Descendants that hold its output open are neither waited for nor killed. Of each output 1 MiB is kept.
-    pub fn output(self, deadline: Deadline) -> Result<Output> {
+    pub fn output(self, deadline: impl Into<Deadline>) -> Result<Output> {
         self.spawn()?.output(deadline)
     }
 
@@ -92,17 +94,16 @@ impl<'world> Command<'world> {
     ///
     /// ```no_run
     /// # use std::time::Duration;
-    /// # use netproof::{Deadline, Lab};
+    /// # use netproof::Lab;
     /// let lab = Lab::of("pair")?;
     /// let command = lab.command("ip")?.args(["-brief", "link"]).inside(lab.node("netns1"));
-    /// let links = command.read(Deadline::after(Duration::from_secs(10)))?;
+    /// let links = command.read(Duration::from_secs(10))?;
     /// assert!(links.contains("veth1-1@"), "{links}");
     /// # Ok::<(), netproof::Error>(())
     /// ```
-    pub fn read(self, deadline: Deadline) -> Result<String> {
-        let words = std::iter::once(self.program.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
-        let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
-        let (program, namespace) = (words.join(" "), self.inside.name().to_owned());
+    pub fn read(self, deadline: impl Into<Deadline>) -> Result<String> {
+        let deadline = deadline.into();
+        let (program, namespace) = (self.words(), self.inside.name().to_owned());
         let output = self.output(deadline)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
         if output.status.success() && !output.too_much {
@@ -124,7 +125,7 @@ impl<'world> Command<'world> {
     /// (and this process).
     pub fn status(self) -> Result<ExitStatus> {
         let started = self.start([Stdio::inherit(), Stdio::inherit(), Stdio::inherit()], false);
-        started.and_then(|process| held(&process).wait()).map_err(|error| self.failed("running", error))
+        started.and_then(|process| held(&process).wait()).map_err(|error| self.failed(error))
     }
 
     /// Starts it, and goes on: what it prints is kept, to be looked at while it runs ([`Child::stderr`]).
@@ -141,8 +142,8 @@ impl<'world> Command<'world> {
         // Nothing to read is the end of a file, whoever looks what kind of file it is.
         let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
         let started = self.start([stdin, Stdio::piped(), Stdio::piped()], true);
-        let child = started.and_then(|process| Child::new(process, input, &self.program, &self.inside));
-        child.map_err(|error| self.failed("starting", error))
+        let child = started.and_then(|process| Child::new(process, input, &self.program, self.inside.name()));
+        child.map_err(|error| self.failed(error))
     }
 
     fn start(&self, [stdin, stdout, stderr]: [Stdio; 3], has_session: bool) -> io::Result<Process> {
@@ -165,20 +166,29 @@ impl<'world> Command<'world> {
         Ok(process)
     }
 
-    fn failed(&self, doing: &str, error: io::Error) -> Error {
-        let mut doing = format!("{doing} {}", self.program.display());
-        if error.kind() == io::ErrorKind::NotFound && self.is_hidden() {
-            doing.push_str(
-                ", which is there on the machine: a lab has its own /tmp, /run, /dev and, without root, /var, and sees \
-                 other folders there where it is told to (`Lab::builder(...).show(FOLDER)`)",
-            );
-        }
-        Error::kernel(doing, self.inside.name(), error)
+    fn words(&self) -> String {
+        let words = std::iter::once(self.program.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
+        words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether it is there on the machine, where the lab sees something else.
-    fn is_hidden(&self) -> bool {
-        let is_seen = || self.world.with_mounts(|| Ok(self.program.exists())).unwrap_or(true);
-        self.program.is_absolute() && self.program.exists() && !is_seen()
+    fn failed(&self, source: io::Error) -> Error {
+        let hint = match source.raw_os_error() {
+            Some(libc::ENOENT) if self.program.is_absolute() => self.why_not_there(),
+            Some(libc::ENOEXEC) => " (a script needs a first line such as `#!/bin/sh`)",
+            Some(libc::EACCES) => " (is it executable?)",
+            _ => crate::error::hint(&source),
+        };
+        Error::Start { program: self.words(), namespace: self.inside.name().to_owned(), source, hint }
+    }
+
+    fn why_not_there(&self) -> &'static str {
+        match self.world.with_mounts(|| Ok(self.program.exists())) {
+            Ok(true) => " (the interpreter in its first line is not there)",
+            Ok(false) if self.program.exists() => {
+                " (it is there on the machine, but a lab has its own /tmp, /run, /dev and, without root, /var: what it is to \
+                 see there it is shown, `Lab::builder(...).show(FOLDER)`)"
+            }
+            _ => "",
+        }
     }
 }

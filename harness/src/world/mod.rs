@@ -28,10 +28,11 @@ mod command;
 mod init;
 pub(crate) mod limits;
 mod mounts;
+mod printed;
 mod program;
 mod sys;
 
-pub(crate) use self::child::{Kept, Printed, last_lines};
+pub(crate) use self::printed::{Kept, Printed, last_lines};
 pub use self::{
     child::{Child, Output, Signal},
     command::Command,
@@ -147,9 +148,21 @@ impl World {
         killed.map_err(|error| Error::kernel("killing what runs there", namespace.name(), error))
     }
 
-    /// Writes a file, as the lab's programs see the path.
+    /// Writes a file, as the lab's programs see the path, and the folders that lead to it.
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
-        let written = self.with_mounts(|| fs::write(path, text));
+        self.write_by(path, || fs::write(path, text))
+    }
+
+    /// Writes an executable file, as [`World::write`].
+    pub fn write_program(&self, path: &str, text: &str) -> Result<()> {
+        self.write_by(path, || write_program(path, text))
+    }
+
+    fn write_by(&self, path: &str, write: impl FnOnce() -> io::Result<()> + Send) -> Result<()> {
+        let written = self.with_mounts(|| {
+            Path::new(path).parent().map(fs::create_dir_all).transpose()?;
+            write()
+        });
         written.map_err(|error| Error::kernel(format!("writing {path}"), self.host.name(), error))
     }
 

@@ -116,7 +116,7 @@ fn take(folder: &Path) -> io::Result<std::os::fd::OwnedFd> {
     // In a user namespace what is mounted below is locked to it, and cannot be left out.
     open_tree(rustix::fs::CWD, folder, flags)
         .or_else(|_| open_tree(rustix::fs::CWD, folder, flags | OpenTreeFlags::AT_RECURSIVE))
-        .map_err(|error| io::Error::other(format!("{}: {}", folder.display(), io::Error::from(error))))
+        .map_err(|error| io::Error::other(format!("showing {}: {}", folder.display(), io::Error::from(error))))
 }
 
 /// Puts a held folder, or file, back at its own path, read-only.

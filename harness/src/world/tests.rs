@@ -55,7 +55,7 @@ fn who_has_the_terminal_is_in_its_session() {
     assert_eq!(status.code(), Some(7));
     assert_eq!(sh(&world, script), (Some(8), String::new()));
     let error = world.command("/no/such/program").status().unwrap_err().to_string();
-    assert!(error.starts_with("running /no/such/program in namespace host: "), "{error}");
+    assert!(error.starts_with("starting /no/such/program in namespace host: "), "{error}");
 }
 
 /// What a program leaves running is killed with the world, its cgroups however deep go too, and nobody waits for it.

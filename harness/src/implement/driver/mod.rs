@@ -147,7 +147,7 @@ impl Driver {
 
     /// What kept the program from being started, in words that say what to look at.
     fn not_run(&self, verb: &str, error: Error) -> Error {
-        let Error::Kernel { source, .. } = &error else { return error };
+        let Error::Start { source, .. } = &error else { return error };
         let message = match source.raw_os_error() {
             Some(libc::ENOEXEC) => "cannot be executed: a script needs a first line such as `#!/bin/sh`".into(),
             Some(libc::ENOENT) if !self.path.exists() => format!("is not at {} any more", self.path.display()),
