@@ -14,6 +14,7 @@ netproof::enter!();
 
 const PAGE: &str = include_str!("../../docs/writing-a-driver.md");
 const README: &str = include_str!("../../README.md");
+const TESTS: &str = include_str!("../../harness/tests/readme/main.rs");
 
 /// A page's blocks of a language.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
@@ -43,6 +44,14 @@ fn the_pages_drivers_pass(#[case] language: &str) {
     let mut failed = failures(&blocks(PAGE, language).join("\n\n"), &["pair", "gateway"]);
     failed.retain(|failure| !failure.starts_with("neighbour/the-uplink-does-not-answer-for-the-bridge on gateway: "));
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The README's tests are those that are run.
+#[test]
+fn the_readmes_tests_are_run() {
+    let shown = blocks(README, "rust");
+    assert_eq!(shown.len(), 2);
+    assert!(shown.iter().all(|block| TESTS.contains(block)), "harness/tests/readme/main.rs has others");
 }
 
 /// The README's driver fails what the README says it fails.
