@@ -79,7 +79,6 @@ pub use crate::{
         tap::Tap,
         target::Target,
     },
-    protocol::Reply,
     serve::Server,
     topology::Topology,
     world::{Signal, World},

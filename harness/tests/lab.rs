@@ -179,6 +179,9 @@ fn a_lost_node_has_a_successor() {
     assert_eq!(child.output(Duration::from_secs(10)).unwrap().status.signal(), Some(9));
     drop(printed);
     let netns2 = lab.asked().node("netns2").unwrap().clone();
+    let mut wrong = netns2.clone();
+    wrong.routes.push(wrong.routes[0].clone());
+    assert!(lab.add(wrong, Vec::new()).is_err());
     lab.add(netns2, Vec::new()).unwrap();
     assert_eq!(lab.asked().nodes.len(), 2);
     assert!(answers(lab.node("netns1"), lab.node("netns2")));
@@ -196,6 +199,12 @@ fn a_further_namespace_is_known(#[case] has_run: bool) {
         read(&lab, "true").unwrap();
     }
     lab.add_namespace("late").unwrap();
+    let late = netproof::topology::Node { name: "late".into(), ..lab.asked().nodes[1].clone() };
+    for refused in
+        [lab.add(late, Vec::new()).err(), lab.add_namespace("netns1").err(), lab.add_namespace("../up").err()]
+    {
+        assert!(matches!(refused, Some(Error::Usage(_))), "{refused:?}");
+    }
     assert_eq!(read(&lab, "ip -n late -br link show lo | cut -c1-2").unwrap(), "lo");
     lab.lose("late").unwrap();
     assert!(read(&lab, "test -e /run/netns/late").is_err());

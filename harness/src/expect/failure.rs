@@ -21,8 +21,8 @@ pub struct Failure {
     pub within: Duration,
     /// How often it was looked at.
     pub looks: usize,
-    /// Whether it was not looked at again, as what was seen is a last word ([`Probe::last_word`]).
-    pub is_last_word: bool,
+    /// Whether it was not looked at again as what was seen is an answer, and a last word ([`Probe::retried`]).
+    pub may_be_retried: bool,
     /// What was seen last, or why nothing could be.
     pub seen: String,
     /// The labels in force, outermost first.
@@ -90,7 +90,7 @@ impl Failure {
             expected: one_line(pattern),
             within,
             looks,
-            is_last_word: matches!(why, Why::LastWord(_)),
+            may_be_retried: matches!(why, Why::LastWord(_)) && probe.journey().is_some(),
             seen,
             given: Labels::current().into_lines(),
             cause,

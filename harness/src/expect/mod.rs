@@ -208,8 +208,11 @@ impl Failure {
         if AS_VALUES.load(Ordering::Relaxed) {
             panic::panic_any(*self)
         }
-        let note =
-            if self.is_last_word { "\n  note: this is a last word; `.retried()` looks again after one" } else { "" };
+        let note = if self.may_be_retried {
+            "\n  note: an answer is a last word; `.retried()` looks again after one"
+        } else {
+            ""
+        };
         panic!("{self}{note}")
     }
 }

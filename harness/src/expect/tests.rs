@@ -177,5 +177,9 @@ fn a_failure_panics_with_its_text() {
     let panic = catch_unwind(|| expect!(fake(&[Ok(Yes(1))]), No, within: SHORT)).unwrap_err();
     let text = panic.downcast_ref::<String>().expect("the text");
     assert!(text.contains("expectation failed at") && text.contains("said Yes(1)"), "{text}");
+    let alone = Namespace::new("alone").unwrap();
+    alone.apply(crate::link::set_up("lo")).unwrap();
+    let refused = catch_unwind(|| expect!(alone.ping(std::net::Ipv4Addr::LOCALHOST), NoReply)).unwrap_err();
+    let text = refused.downcast_ref::<String>().expect("the text");
     assert!(text.ends_with("`.retried()` looks again after one"), "{text}");
 }

@@ -66,7 +66,7 @@ impl Builder {
     }
 
     /// A folder, or file, that its programs see at its own path, read-only, though it lies where a lab has folders of its
-    /// own: below /tmp, /run, /dev and, without root, /var. All else of the machine they see without this.
+    /// own: below /tmp, /run, /dev and, unless root may overlay it, /var. All else of the machine they see without this.
     pub fn show(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.shown.push(std::path::absolute(&path).unwrap_or(path));
@@ -181,8 +181,9 @@ impl Lab {
 
     /// Builds the topology, reads it back, and makes neighbour states quick to observe.
     pub fn up(&mut self) -> Result<()> {
-        let implementation = Arc::clone(self.implementation.get_or_insert_with(|| Arc::new(Native::default())));
+        let implementation = self.implementation.clone().unwrap_or_else(|| Arc::new(Native::default()));
         let reply = implementation.up(&self.site, &Request::new(&self.asked))?;
+        self.implementation = Some(implementation);
         self.read_back(&reply)?;
         self.is_up = true;
         Ok(())
@@ -196,7 +197,7 @@ impl Lab {
     /// to be there. Whether they are as they should be, and all else (routes, NAT), is yours to claim.
     pub fn read_back(&mut self, reply: &Reply) -> Result<()> {
         let mut part = self.asked.clone();
-        part.nodes.retain(|node| self.site.node(&node.name).is_ok());
+        part.nodes.retain(|node| self.has(&node.name));
         self.take(reply, &part)
     }
 
@@ -238,7 +239,10 @@ impl Lab {
     pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
         let implementation = self.implementation()?;
         let mut whole = self.asked.clone();
-        if self.site.node(&node.name).is_err() {
+        if self.others.iter().any(|other| other.name() == node.name) {
+            return Err(Error::Usage(format!("the lab has a namespace `{}`, which is no node's", node.name)));
+        }
+        if !self.has(&node.name) {
             whole.nodes.retain(|lost| lost.name != node.name);
             whole.nat.publish.retain(|publish| publish.node != node.name);
         }
@@ -255,6 +259,11 @@ impl Lab {
         self.recall(&mut reply);
         self.asked = whole;
         self.take(&reply, &part)
+    }
+
+    /// Whether a node is there, and was not lost.
+    fn has(&self, name: &str) -> bool {
+        self.nodes.iter().any(|node| node.name() == name)
     }
 
     /// A reply to `add` names just what was added: of the bridges is true what the reply to `up` said.
@@ -303,10 +312,11 @@ impl Lab {
         self.site.world()
     }
 
-    /// A further namespace, prepared as a node's is, that no implementation knows of, and the lab's programs as
-    /// `/run/netns/NAME`. Its name is none of the lab's yet.
+    /// A further namespace, prepared as a node's is, that no implementation knows of; the lab's programs find it as
+    /// `/run/netns/NAME`. Its name is none of the lab's yet, and one that a node could have.
     pub fn add_namespace(&mut self, name: &str) -> Result<Node> {
-        if self.all().iter().any(|node| node.name() == name) {
+        topology::check_node_name(name)?;
+        if self.all().iter().any(|node| node.name() == name) || self.site.node(name).is_ok() {
             return Err(Error::Usage(format!("the lab has a namespace `{name}` already")));
         }
         let namespace = prepare::node(name)?;
@@ -316,8 +326,8 @@ impl Lab {
         Ok(node)
     }
 
-    /// Lets go of a node's namespace, as if its container had died: nothing of it is left once this returns. It waits for
-    /// its port to go, in vain where a clone of the [`Node`], a tap or a server of it is still held.
+    /// Lets go of a node's namespace, or a further one, as if its container had died: nothing of it is left once this
+    /// returns. It waits for the ports that were read back to go, in vain where a clone of the [`Node`], a tap or a server of it is still held.
     pub fn lose(&mut self, name: &str) -> Result<()> {
         let is_other = self.others.iter().any(|other| other.name() == name);
         if !is_other {
@@ -332,6 +342,8 @@ impl Lab {
             .collect();
         let mut all = self.nodes.iter().chain(&self.others);
         let namespace = all.find(|node| node.name() == name).map(|node| Namespace::clone(node));
+        // One that was removed is no node any more, and its namespace stays until now.
+        let namespace = namespace.or_else(|| self.site.node(name).ok().cloned());
         for nodes in [&mut self.nodes, &mut self.others] {
             nodes.retain(|node| node.name() != name);
         }

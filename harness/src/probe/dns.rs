@@ -40,7 +40,7 @@ impl Unasked {
 }
 
 /// One DNS question; made by [`Namespace::lookup`]. Yields [`Heard::Address`], [`Heard::NoSuchName`], [`Heard::Rcode`],
-/// [`Heard::NoAnswer`], [`Heard::Refused`] (no server there), [`Heard::Unreachable`] or [`Heard::LocalError`].
+/// [`Heard::Malformed`], [`Heard::NoAnswer`], [`Heard::Refused`] (no server there), [`Heard::Unreachable`] or [`Heard::LocalError`].
 #[derive(Clone, Debug)]
 #[must_use = "a question is asked by `look` or `expect!`"]
 pub struct Lookup {
@@ -113,13 +113,13 @@ impl Lookup {
 
 fn read_answer(id: u16, bytes: &[u8]) -> Option<Heard<String>> {
     // What nobody can read is an answer all the same.
-    let Ok(packet) = Packet::parse(bytes) else { return Some(Heard::Rcode("MALFORMED".into())) };
+    let Ok(packet) = Packet::parse(bytes) else { return Some(Heard::Malformed) };
     // Late, and to an earlier question.
     if packet.id() != id {
         return None;
     }
     if !packet.has_flags(PacketFlag::RESPONSE) {
-        return Some(Heard::Rcode("MALFORMED".into()));
+        return Some(Heard::Malformed);
     }
     let address = packet.answers.iter().find_map(|record| match &record.rdata {
         RData::A(a) => Some(IpAddr::from(Ipv4Addr::from(a.address))),
@@ -179,7 +179,7 @@ mod tests {
             socket.send_to(b"nonsense", client).unwrap();
         });
         let outcome = look(&a.lookup("example.test").server(TWO));
-        assert!(matches!(outcome.seen(), Heard::Rcode("MALFORMED")), "{outcome}");
+        assert!(matches!(outcome.seen(), Heard::Malformed), "{outcome}");
         server.join().unwrap();
     }
 

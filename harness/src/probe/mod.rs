@@ -71,8 +71,8 @@ pub trait Probe {
     }
 
     /// Why what was seen proves nothing, if so. Asked once a pattern has matched: no reply from a target that
-    /// does not answer itself either; no frames, or not more than one, where no sentinel came by. `matches` says what else
-    /// would match.
+    /// does not answer itself either; no frames, or at most so many, where no sentinel came by; nothing printed by a program
+    /// that runs. `matches` says what else would match.
     fn control<M>(&self, _seen: &Self::Output, _matches: &M) -> Result<Option<String>>
     where
         M: Fn(<Self::Output as Seen>::As<'_>) -> bool,

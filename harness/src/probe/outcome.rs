@@ -94,8 +94,10 @@ pub enum Heard<S> {
     Address(S),
     /// A DNS answer without an address for the name.
     NoSuchName,
-    /// The DNS server answers, but would not or could not tell: `SERVFAIL`, `REFUSED`; `MALFORMED`: in no form of DNS's.
+    /// The DNS server answers, but would not or could not tell: `SERVFAIL`, `REFUSED`.
     Rcode(S),
+    /// An answer to a DNS question that is none of DNS's.
+    Malformed,
     /// No DNS server answered.
     NoAnswer,
 }
@@ -104,10 +106,17 @@ impl Outcome {
     /// Whether something came back from the far end: a reply or an answer, not an error and not silence.
     #[must_use]
     pub fn answered(&self) -> bool {
-        use Heard::{Address, Answer, Connected, NoSuchName, Rcode, Reply, Status};
+        use Heard::{Address, Answer, Connected, Malformed, NoSuchName, Rcode, Reply, Status};
         matches!(
             self.heard,
-            Reply { .. } | Connected { .. } | Status { .. } | Answer { .. } | Address(_) | NoSuchName | Rcode(_)
+            Reply { .. }
+                | Connected { .. }
+                | Status { .. }
+                | Answer { .. }
+                | Address(_)
+                | NoSuchName
+                | Rcode(_)
+                | Malformed
         )
     }
 
@@ -147,6 +156,7 @@ impl Seen for Outcome {
             Address(address) => Address(address),
             NoSuchName => NoSuchName,
             Rcode(code) => Rcode(code),
+            Malformed => Malformed,
             NoAnswer => NoAnswer,
         }
     }
@@ -192,6 +202,7 @@ impl fmt::Display for Outcome {
             Address(address) => write!(f, "{address}")?,
             NoSuchName => write!(f, "no such name (NXDOMAIN, or no address)")?,
             Rcode(code) => write!(f, "{code}")?,
+            Malformed => write!(f, "an answer that is none of DNS's")?,
             NoAnswer => write!(f, "no server answered")?,
         }
         match &self.note {

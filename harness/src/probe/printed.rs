@@ -1,25 +1,25 @@
 //! What a program prints, while it runs.
 
-use std::{fmt, process::ExitStatus, sync::Arc};
+use std::{fmt, process::ExitStatus, sync::Arc, time::Duration};
 
 use super::{Probe, Seen, Watch};
 use crate::{
     Deadline, Namespace, Result,
-    world::{self, Child, Kept, last_lines},
+    world::{Child, Kept, Outputs, last_lines},
 };
 
 impl Child {
     /// Looks at what it has printed so far: in [`expect!`](crate::expect!) a text, `text if text.contains("ready")`.
     pub fn stdout(&self) -> Printed {
-        self.printed("standard output", world::Printed::stdout)
+        self.printed("standard output", Outputs::stdout)
     }
 
     /// Looks at what it has printed on standard error so far.
     pub fn stderr(&self) -> Printed {
-        self.printed("standard error", world::Printed::stderr)
+        self.printed("standard error", Outputs::stderr)
     }
 
-    fn printed(&self, what: &str, kept: fn(&world::Printed) -> Kept) -> Printed {
+    fn printed(&self, what: &str, kept: fn(&Outputs) -> Kept) -> Printed {
         let line = format!("{}: {what} of {}", self.namespace, self.program);
         Printed { printed: Arc::clone(&self.printed), kept, ending: Arc::new(self.ending()), line }
     }
@@ -29,14 +29,15 @@ impl Child {
 #[derive(Clone)]
 #[must_use]
 pub struct Printed {
-    printed: Arc<world::Printed>,
-    kept: fn(&world::Printed) -> Kept,
+    printed: Arc<Outputs>,
+    kept: fn(&Outputs) -> Kept,
     ending: Arc<dyn Fn() -> Option<ExitStatus> + Send + Sync>,
     line: String,
 }
 
 /// What a program has printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Text {
     /// The text, up to 1 MiB of it; what is no UTF-8 stands as U+FFFD.
     pub text: String,
@@ -56,8 +57,12 @@ impl Probe for Printed {
     }
 
     fn look(&self, _deadline: Deadline) -> Result<Text> {
-        let ended = (self.ending)();
         let kept = (self.kept)(&self.printed);
+        if kept.is_closed {
+            // A process that dies closes its outputs some time before anybody can learn how it ended.
+            self.printed.wait_for_end(Deadline::exactly(Duration::from_millis(100)));
+        }
+        let ended = (self.ending)();
         let text = String::from_utf8_lossy(&kept.bytes).into_owned();
         Ok(Text { text, is_cut: kept.more, is_closed: kept.is_closed, ended })
     }
@@ -82,7 +87,7 @@ impl Probe for Printed {
 }
 
 struct More {
-    printed: Arc<world::Printed>,
+    printed: Arc<Outputs>,
     version: u64,
 }
 
@@ -122,8 +127,6 @@ impl fmt::Display for Text {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         World, expect,
@@ -160,7 +163,7 @@ mod tests {
         let world = world();
         let ended = sh(&world, "echo failed; exit 3");
         let failure = check(&ended.stdout(), "ready", Duration::from_secs(600), |text| text == "ready\n").unwrap_err();
-        assert!(failure.seen.starts_with("failed\n(it "), "{}", failure.seen);
+        assert!(failure.seen.ends_with("failed\n(it has ended: exit status: 3)"), "{}", failure.seen);
         let output = ended.output(Duration::from_secs(10)).unwrap();
         assert_eq!(output.status.code(), Some(3));
         let runs = sh(&world, "echo starting; sleep 1000");

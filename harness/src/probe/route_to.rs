@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteMessage},
+    route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
 };
 
 use super::{Probe, Seen, Watch, routes};
@@ -51,7 +51,8 @@ pub enum Selected<'a> {
         via: &'a str,
         /// The source address that the kernel would use; empty: it has none.
         src: &'a str,
-        /// The routing table: 254 is `main`, 255 `local`.
+        /// The routing table, 254 for `main`. The kernel keeps `local` (255) in one with `main` until there are rules, and
+        /// may say 254 for it.
         table: u32,
         /// Its kind: `unicast`, `local`, `broadcast`.
         kind: &'a str,
@@ -82,6 +83,8 @@ impl RouteTo {
         let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
         message.header.address_family = family(self.target.address);
         message.header.destination_prefix_length = bits(self.target.address);
+        // Without this the answer for IPv4 is of table 254, whatever it is.
+        message.header.flags = RouteFlags::LookupTable;
         message.attributes.push(RouteAttribute::Destination(address(self.target.address)));
         if let Some(from) = self.from {
             message.header.source_prefix_length = bits(from);
@@ -272,6 +275,25 @@ mod tests {
         };
     }
 
+    /// Which table a route is of is told: a rule leads to another than the main one.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn a_rule_leads_to_its_table() {
+        let (a, _b) = routed();
+        let ip = |line: &str| {
+            let done = a.run(|| std::process::Command::new("ip").args(line.split(' ')).status().unwrap());
+            assert!(done.unwrap().success(), "ip {line}");
+        };
+        let far = IpAddr::from(Ipv4Addr::new(198, 51, 100, 1));
+        ip("route add default via 10.0.0.2");
+        crate::expect!(a.route_to(far), Route { table: 254, .. });
+        ip("route add default via 10.0.0.9 table 100");
+        ip("rule add to 198.51.100.0/24 lookup 100");
+        crate::expect!(a.route_to(far), Route { table: 100, via: "10.0.0.9", .. });
+        crate::expect!(a.routes().table(100).to("default"), [_]);
+    }
+
     /// A route is added and deleted; one whose next hop is not on-link is refused in the kernel's words; and all of a
     /// link's routes go with it when it goes down.
     ///
@@ -286,6 +308,7 @@ mod tests {
         assert!(error.contains("Nexthop has invalid gateway") && error.contains("Network is unreachable"), "{error}");
         a.add_route(&by("10.0.0.2")).unwrap();
         assert_eq!(look(&a.route_to(far)).next_hop(), Some(Ipv4Addr::new(10, 0, 0, 2).into()));
+        crate::expect!(a.route_to(Ipv4Addr::new(10, 0, 0, 1)), Route { dev: "lo", kind: "local", .. });
         // A host that does not forward has no way for what comes in.
         let forwarded = a.route_to(far).from(Ipv4Addr::new(10, 0, 0, 2)).iif("a0");
         crate::expect!(forwarded, NoRoute { error: "EHOSTUNREACH" | "EINVAL" });

@@ -25,7 +25,7 @@ impl Namespace {
     /// # Ok::<(), netproof::Error>(())
     /// ```
     pub fn routes(&self) -> Routes {
-        Routes { namespace: self.clone(), to: None, dev: None, table: u32::from(RouteHeader::RT_TABLE_MAIN) }
+        Routes { namespace: self.clone(), to: None, dev: None, table: MAIN }
     }
 
     /// Every route of every table, as the kernel describes it.
@@ -44,7 +44,9 @@ impl Namespace {
     }
 }
 
-/// A route of the main table.
+const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {
@@ -86,7 +88,7 @@ pub struct Hop {
     pub linkdown: bool,
 }
 
-/// A probe of the main table's routes.
+/// A probe of a table's routes.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Routes {
@@ -96,15 +98,15 @@ pub struct Routes {
     table: u32,
 }
 
-/// The main table's routes.
+/// A table's routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteList(pub Vec<Route>);
 
 impl Routes {
     /// Only those for exactly this prefix, or `default` of either IP version; an address is a prefix of its whole length.
     /// Equivalent to `ip route show to exact`.
-    pub fn to(mut self, prefix: impl Into<String>) -> Self {
-        self.to = Some(prefix.into());
+    pub fn to(mut self, prefix: impl ToString) -> Self {
+        self.to = Some(prefix.to_string());
         self
     }
 
@@ -141,8 +143,7 @@ impl Probe for Routes {
     fn describe(&self) -> String {
         let to = self.to.iter().map(|to| format!(" to exact {to}"));
         let dev = self.dev.iter().map(|dev| format!(" dev {dev}"));
-        let is_other = self.table != u32::from(RouteHeader::RT_TABLE_MAIN);
-        let table = is_other.then(|| format!(" table {}", self.table));
+        let table = (self.table != MAIN).then(|| format!(" table {}", self.table));
         let picked = to.chain(dev).chain(table).collect::<String>();
         let show = if picked.is_empty() { "" } else { " show" };
         format!("{}: ip route{show}{picked}", self.namespace.name())
@@ -246,11 +247,14 @@ fn is_in_table(route: &RouteMessage, wanted: u32) -> bool {
         RouteAttribute::Table(table) => Some(*table),
         _ => None,
     });
-    table.unwrap_or(u32::from(route.header.table)) == wanted
-        && !matches!(
+    // What the kernel keeps for its own addresses, it has in the main table too, of IPv6.
+    let is_own = wanted == MAIN
+        && matches!(
             route.header.kind,
             RouteType::Local | RouteType::Broadcast | RouteType::Multicast | RouteType::Anycast
-        )
+        );
+    table.unwrap_or(u32::from(route.header.table)) == wanted
+        && !is_own
         && !route.header.flags.contains(RouteFlags::Cloned)
 }
 
@@ -398,7 +402,18 @@ mod tests {
         for (to, count) in [("default", 1), ("0.0.0.0/0", 1), ("::/0", 0)] {
             expect!(a.routes().to(to), list if list.len() == count);
         }
+        let local = |table: u8| {
+            let mut message = RouteMessage::default();
+            message.header.address_family = AddressFamily::Inet;
+            (message.header.table, message.header.kind) = (table, RouteType::Local);
+            message.header.scope = RouteScope::Host;
+            message.attributes.push(RouteAttribute::Oif(a.index("lo").unwrap()));
+            crate::Request::create("adding a route".into(), RouteNetlinkMessage::NewRoute(message))
+        };
         expect!(a.routes().table(100), []);
+        a.apply(local(100)).unwrap();
+        expect!(a.routes().table(100), [route] if route.to_string() == "local default dev lo proto unspec scope host");
+        expect!(a.routes().table(255).to(std::net::Ipv4Addr::new(10, 0, 0, 1)), [route] if route.kind == "local");
         let error = a.routes().on("a7").list().unwrap_err().to_string();
         assert!(error.contains("No such device"), "{error}");
         expect!(a.routes().to("fd00::/64").on("a0"), [route] if route.v6);

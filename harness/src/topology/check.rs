@@ -102,9 +102,7 @@ fn bridge(bridge: &Bridge, index: usize, seen: &mut Seen) -> Checked {
 
 fn node(topology: &Topology, node: &Node, index: usize, seen: &mut Seen) -> Checked {
     let name = path!["nodes", index, "name"];
-    if !is_name(&node.name, 32) || ["host", "outside"].contains(&node.name.as_str()) {
-        let message =
-            format!("`{}` is no name for a node: [a-z0-9][a-z0-9.-]{{0,31}}, not `host` or `outside`", node.name);
+    if let Err(message) = node_name(&node.name) {
         return fault(name, message);
     }
     if !seen.nodes.insert(node.name.clone()) {
@@ -388,6 +386,14 @@ fn link_name(name: &str, path: Vec<Step>) -> Checked {
         return fault(path, format!("`{name}` is taken: no link can have this name"));
     }
     Ok(())
+}
+
+/// Whether a node may have this name, or why not.
+pub(super) fn node_name(name: &str) -> Result<(), String> {
+    if is_name(name, 32) && !["host", "outside"].contains(&name) {
+        return Ok(());
+    }
+    Err(format!("`{name}` is no name for a node: [a-z0-9][a-z0-9.-]{{0,31}}, not `host` or `outside`"))
 }
 
 fn is_name(name: &str, longest: usize) -> bool {

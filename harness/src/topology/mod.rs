@@ -228,6 +228,11 @@ pub struct Dns {
     pub names: bool,
 }
 
+/// Fails where no node can have this name.
+pub(crate) fn check_node_name(name: &str) -> crate::Result<()> {
+    check::node_name(name).map_err(crate::Error::Usage)
+}
+
 impl Topology {
     /// The node of this name.
     #[must_use]
@@ -260,7 +265,7 @@ impl<'de> Deserialize<'de> for Destination {
 impl FromStr for Destination {
     type Err = String;
 
-    /// As `ip route` takes it: `default`, or a prefix.
+    /// `default`, or a prefix with its length.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "default" => Ok(Self::Default),

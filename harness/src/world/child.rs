@@ -17,7 +17,7 @@ use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use super::{
     init::is_ready_by,
-    printed::{Pipes, Printed},
+    printed::{Outputs, Pipes},
 };
 use crate::{Deadline, Error, Result};
 
@@ -27,7 +27,7 @@ pub use nix::sys::signal::Signal;
 #[must_use = "`output` waits for it, `kill` ends it"]
 pub struct Child {
     process: Process,
-    pub(crate) printed: Arc<Printed>,
+    pub(crate) printed: Arc<Outputs>,
     pub(crate) program: String,
     /// A name only: held, the namespace would outlive its node.
     pub(crate) namespace: String,
@@ -83,7 +83,9 @@ impl Started {
         }
         let pid = WaitId::Pid(rustix::process::Pid::from_child(&self.child));
         let ended = waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT).ok()??;
-        let status = ended.exit_status().map(|code| code << 8).or_else(|| ended.terminating_signal());
+        const DUMPED: i32 = 0x80;
+        let killed = || ended.terminating_signal().map(|signal| signal | if ended.dumped() { DUMPED } else { 0 });
+        let status = ended.exit_status().map(|code| code << 8).or_else(killed);
         status.map(ExitStatus::from_raw)
     }
 
@@ -128,7 +130,7 @@ pub(super) fn held(process: &Process) -> MutexGuard<'_, Started> {
 impl Child {
     /// A child that has just been started, and the thread that reads what it prints.
     pub(super) fn new(process: Process, input: Vec<u8>, program: &Path, namespace: &str) -> io::Result<Self> {
-        let printed = Arc::new(Printed::default());
+        let printed = Arc::new(Outputs::default());
         let ended = held(&process).ended();
         let pipes = ended.and_then(|ended| Pipes::of(&mut held(&process).child, ended, input));
         let reader = pipes.and_then(|pipes| {

@@ -76,7 +76,7 @@ impl<'world> Command<'world> {
     }
 
     /// The network namespace that it runs in, instead of `host`, with its links in `/sys/class/net`, as with
-    /// `ip netns exec`; unlike there its files are the lab's all the same, and `/etc/netns` is nobody's.
+    /// `ip netns exec`: in a copy of the lab's mounts, so that what it mounts nobody else sees. `/etc/netns` is not read.
     pub fn inside(mut self, namespace: &Namespace) -> Self {
         self.inside = namespace.clone();
         self
@@ -109,10 +109,10 @@ impl<'world> Command<'world> {
         if output.status.success() && !output.too_much {
             return Ok(text(&output.stdout));
         }
-        let how = if output.too_much {
-            "it printed more than 1 MiB".into()
-        } else if output.timed_out {
+        let how = if output.timed_out {
             format!("killed, as it had not ended after {} ms", deadline.length().as_millis())
+        } else if output.status.success() {
+            "it printed more than 1 MiB".into()
         } else {
             output.status.to_string()
         };
@@ -185,7 +185,7 @@ impl<'world> Command<'world> {
         match self.world.with_mounts(|| Ok(self.program.exists())) {
             Ok(true) => " (the interpreter in its first line is not there)",
             Ok(false) if self.program.exists() => {
-                " (it is there on the machine, but a lab has its own /tmp, /run, /dev and, without root, /var: what it is to \
+                " (it is there on the machine, but a lab has its own /tmp, /run, /dev and, unless root may overlay it, /var: what it is to \
                  see there it is shown, `Lab::builder(...).show(FOLDER)`)"
             }
             _ => "",

@@ -32,7 +32,7 @@ mod printed;
 mod program;
 mod sys;
 
-pub(crate) use self::printed::{Kept, Printed, last_lines};
+pub(crate) use self::printed::{Kept, Outputs, last_lines};
 pub use self::{
     child::{Child, Output, Signal},
     command::Command,

@@ -18,7 +18,7 @@ use crate::Deadline;
 
 /// What a program has printed so far; a thread of its own reads it.
 #[derive(Debug, Default)]
-pub(crate) struct Printed {
+pub(crate) struct Outputs {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Kept {
     pub is_closed: bool,
 }
 
-impl Printed {
+impl Outputs {
     pub fn stdout(&self) -> Kept {
         self.held().outputs[0].clone()
     }
@@ -125,7 +125,7 @@ impl Pipes {
 
     /// Reads and writes until the program has ended, and goes on with what its daemons read and print, or they would be
     /// killed for it (`SIGPIPE`) or wait for ever; until the last of them has ended, with its world if not before.
-    pub fn serve(mut self, printed: &Printed) {
+    pub fn serve(mut self, printed: &Outputs) {
         while self.ended.is_some() || self.stdin.is_some() || self.outputs.iter().any(Option::is_some) {
             match self.wait() {
                 // What can be waited for no longer has ended as far as anybody will know.
@@ -168,7 +168,7 @@ impl Pipes {
         }
     }
 
-    fn read(&mut self, printed: &Printed, has_ended: bool) {
+    fn read(&mut self, printed: &Outputs, has_ended: bool) {
         // Two pipes' worth: who prints without end is never heard out.
         const AT_ONCE: usize = 1 << 17;
         for (index, output) in self.outputs.iter_mut().enumerate() {

@@ -139,7 +139,7 @@ fn open(args: &Args, lab: &Lab) -> Ended {
         let names: Vec<&str> = all.iter().map(|namespace| namespace.name()).collect();
         return Err(Wrong::new(format!("the lab has no namespace `{}`; it has {}", args.inside, names.join(", "))));
     };
-    let world = lab.site().world()?;
+    let world = lab.world()?;
     all.iter().try_for_each(|namespace| world.bind(namespace.name(), namespace))?;
     let prompt = format!("{}:{}# ", lab.asked().name, inside.name());
     let command = match args.command.split_first() {

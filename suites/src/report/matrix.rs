@@ -32,7 +32,8 @@ pub fn matrix(report: &Report) -> String {
 }
 
 fn table(text: &mut String, report: &Report) {
-    let head = |graded: &Graded| format!("[{0}](#{0})", graded.name);
+    // A heading's anchor has no dots.
+    let head = |graded: &Graded| format!("[{}](#{})", graded.name, graded.name.replace('.', ""));
     let heads: Vec<String> = report.implementations.iter().map(head).collect();
     let _ = writeln!(text, "| suite | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
     for suite in SUITES {
@@ -68,7 +69,9 @@ fn failures(text: &mut String, graded: &Graded) {
     }
     let ids: BTreeSet<&str> = causes.values().flat_map(|claims| claims.keys().copied()).collect();
     let must = ids.iter().filter(|id| case(id).is_some_and(|case| case.level == Level::Must)).count();
-    let _ = writeln!(text, "Claims that do not hold: {} ({must} MUST), by cause:\n", ids.len());
+    let errors = graded.cases.iter().filter(|outcome| outcome.verdict == Verdict::Error).count();
+    let errors = if errors > 0 { format!("; {errors} cases ended in an error") } else { String::new() };
+    let _ = writeln!(text, "Claims that do not hold: {} ({must} MUST{errors}), by cause:\n", ids.len());
     let mut causes: Vec<(&str, Claims)> = causes.into_iter().collect();
     // What explains most comes first.
     causes.sort_by_key(|(_, claims)| std::cmp::Reverse(claims.len()));
@@ -98,16 +101,17 @@ fn claim(text: &mut String, id: &str, outcomes: &[&Outcome]) {
 /// Its version, where its driver is, what that adds, and how it is graded again.
 fn about(graded: &Graded) -> String {
     let Graded { name, version, supplies, .. } = graded;
+    let version = if version.is_empty() { "Of no known version".into() } else { format!("Version {version}") };
+    let again = format!("; `netproof run --implementation {name}` grades it");
     let whose = match name.as_str() {
-        "native" => "built in".to_owned(),
+        "native" => format!(", built in{again}"),
         shipped if shipped::names().any(|known| known == shipped) => {
-            format!("by [its driver](../fixtures/drivers/{shipped})")
+            format!(", by [its driver](../fixtures/drivers/{shipped}){again}")
         }
-        _ => return format!("Version {version}."),
+        _ => String::new(),
     };
-    let again = format!("Version {version}, {whose}; `netproof run --implementation {name}` grades it.");
     match &supplies[..] {
-        [] => again,
-        some => format!("{again} Of what the topologies ask for the driver adds: {}.", some.join(", ")),
+        [] => format!("{version}{whose}."),
+        some => format!("{version}{whose}. Of what the topologies ask for the driver adds: {}.", some.join(", ")),
     }
 }
