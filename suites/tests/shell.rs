@@ -77,7 +77,7 @@ fn the_commands_status_is_handed_on(#[case] script: &str, #[case] status: i32) {
 #[case::case_name(&["pair/peers-reach-each-othr", "--", "true"], 2, "did you mean `pair/peers-reach-each-other`?")]
 #[case::several(&["pair/peers-reach-each-other", "--", "true"], 2, "\n  pair/peers-reach-each-other@pair\n")]
 #[case::namespace(&["pair", "--in", "nowhere", "--", "true"], 2, "it has host, netns1, netns2")]
-#[case::program(&["pair", "--", "no-such-program"], 2, "running no-such-program")]
+#[case::program(&["pair", "--", "no-such-program"], 2, "starting no-such-program")]
 #[case::nothing(&[], 2, "Usage: netproof shell")]
 #[case::passes(&[PEERS, "--", "false"], 0, "nothing failed: `netproof shell pair`")]
 fn what_cannot_be(#[case] arguments: &[&str], #[case] status: i32, #[case] message: &str) {
