@@ -9,7 +9,7 @@ use std::{fmt, io, time::Duration};
 #[non_exhaustive]
 pub enum Error {
     /// The kernel refused a request.
-    #[error("{doing} in namespace {namespace}: {source}{}", hint(.source))]
+    #[error("{doing} in namespace {namespace}: {source}{}", bracketed(hint(.source)))]
     Kernel {
         /// What was being done, to which object: `adding link veth1-0`.
         doing: String,
@@ -45,7 +45,7 @@ pub enum Error {
         evidence: String,
     },
     /// A program could not be started.
-    #[error("starting {program} in namespace {namespace}: {source}{hint}")]
+    #[error("starting {program} in namespace {namespace}: {source}{}", bracketed(.hint))]
     Start {
         /// The program, with its arguments.
         program: String,
@@ -53,7 +53,7 @@ pub enum Error {
         namespace: String,
         /// Why.
         source: io::Error,
-        /// What to look at.
+        /// What to look at; empty where nothing is known.
         hint: &'static str,
     },
     /// A program failed that was to succeed.
@@ -112,14 +112,19 @@ impl fmt::Debug for Error {
     }
 }
 
+/// What to try; empty where nothing is known.
 pub(crate) fn hint(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
-            " (netproof needs root, or an unprivileged user namespace: `netproof doctor` tells what is missing)"
+            "netproof needs root, or an unprivileged user namespace: `netproof doctor` tells what is missing"
         }
-        Some(libc::EMFILE | libc::ENFILE) => " (too many open files: raise `ulimit -n`, or run fewer labs at once)",
+        Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise `ulimit -n`, or run fewer labs at once",
         _ => "",
     }
+}
+
+fn bracketed(hint: &str) -> String {
+    if hint.is_empty() { String::new() } else { format!(" ({hint})") }
 }
 
 fn indented(evidence: &str) -> String {

@@ -125,12 +125,12 @@ impl Site {
     }
 
     /// Lets go of a node's namespace, and kills what runs there: that may be all that holds it.
-    pub(crate) fn lose(&mut self, name: &str, namespace: Option<Namespace>) -> Result<()> {
+    pub(crate) fn lose(&mut self, name: &str, namespace: Namespace) -> Result<()> {
         for namespaces in [&mut self.nodes, &mut self.others] {
             namespaces.retain(|node| node.name() != name);
         }
         let Some(world) = self.world.get() else { return Ok(()) };
-        namespace.map_or(Ok(()), |namespace| world.kill_in(&namespace))?;
+        world.kill_in(&namespace)?;
         world.unbind(name)
     }
 

@@ -249,7 +249,7 @@ impl Lab {
         whole.nodes.push(node.clone());
         whole.nat.publish.extend(publish.iter().cloned());
         whole.check()?;
-        if !self.site.nodes.iter().any(|known| known.name() == node.name) {
+        if self.site.node(&node.name).is_err() {
             self.site.add(prepare::node(&node.name)?)?;
         }
         let mut part = self.asked.clone();
@@ -327,12 +327,14 @@ impl Lab {
     }
 
     /// Lets go of a node's namespace, or a further one, as if its container had died: nothing of it is left once this
-    /// returns. It waits for the ports that were read back to go, in vain where a clone of the [`Node`], a tap or a server of it is still held.
+    /// returns. It waits for the ports that were read back to go, in vain where a clone of the [`Node`], a tap or a server of
+    /// it is still held.
     pub fn lose(&mut self, name: &str) -> Result<()> {
-        let is_other = self.others.iter().any(|other| other.name() == name);
-        if !is_other {
-            self.site.node(name)?;
-        }
+        let namespace = match self.nodes.iter().chain(&self.others).find(|node| node.name() == name) {
+            Some(node) => Namespace::clone(node),
+            // One that was removed is no node any more, and its namespace stays until now.
+            None => self.site.node(name)?.clone(),
+        };
         let ports: BTreeSet<String> = self
             .stands
             .node(name)
@@ -340,10 +342,6 @@ impl Lab {
             .flat_map(|node| &node.interfaces)
             .filter_map(|end| end.port.clone())
             .collect();
-        let mut all = self.nodes.iter().chain(&self.others);
-        let namespace = all.find(|node| node.name() == name).map(|node| Namespace::clone(node));
-        // One that was removed is no node any more, and its namespace stays until now.
-        let namespace = namespace.or_else(|| self.site.node(name).ok().cloned());
         for nodes in [&mut self.nodes, &mut self.others] {
             nodes.retain(|node| node.name() != name);
         }

@@ -57,11 +57,11 @@ impl Addresses {
     /// Lists them.
     pub fn list(&self) -> Result<Vec<Address>> {
         // A name that no device has is an error, and not a list of none.
-        self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
-        let addresses = self.namespace.address_messages()?;
+        let dev = self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
+        let mut addresses = self.namespace.address_messages()?;
+        addresses.retain(|message| dev.is_none_or(|dev| message.header.index == dev));
         let names = self.namespace.link_names(addresses.iter().map(|message| message.header.index))?;
-        let described = addresses.iter().filter_map(|message| describe(message, &names));
-        Ok(described.filter(|address| self.dev.as_ref().is_none_or(|dev| address.dev == *dev)).collect())
+        Ok(addresses.iter().filter_map(|message| describe(message, &names)).collect())
     }
 }
 

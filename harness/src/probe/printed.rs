@@ -5,7 +5,7 @@ use std::{fmt, process::ExitStatus, sync::Arc, time::Duration};
 use super::{Probe, Seen, Watch};
 use crate::{
     Deadline, Namespace, Result,
-    world::{Child, Kept, Outputs, last_lines},
+    world::{Child, Kept, Outputs, Process, held, last_lines},
 };
 
 impl Child {
@@ -21,7 +21,7 @@ impl Child {
 
     fn printed(&self, what: &str, kept: fn(&Outputs) -> Kept) -> Printed {
         let line = format!("{}: {what} of {}", self.namespace, self.program);
-        Printed { printed: Arc::clone(&self.printed), kept, ending: Arc::new(self.ending()), line }
+        Printed { printed: Arc::clone(&self.printed), kept, process: Arc::clone(&self.process), line }
     }
 }
 
@@ -31,7 +31,7 @@ impl Child {
 pub struct Printed {
     printed: Arc<Outputs>,
     kept: fn(&Outputs) -> Kept,
-    ending: Arc<dyn Fn() -> Option<ExitStatus> + Send + Sync>,
+    process: Process,
     line: String,
 }
 
@@ -62,7 +62,7 @@ impl Probe for Printed {
             // A process that dies closes its outputs some time before anybody can learn how it ended.
             self.printed.wait_for_end(Deadline::exactly(Duration::from_millis(100)));
         }
-        let ended = (self.ending)();
+        let ended = held(&self.process).has_ended();
         let text = String::from_utf8_lossy(&kept.bytes).into_owned();
         Ok(Text { text, is_cut: kept.more, is_closed: kept.is_closed, ended })
     }

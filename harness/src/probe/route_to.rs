@@ -4,11 +4,11 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
+    route::{RouteAttribute, RouteMessage},
 };
 
 use super::{Probe, Seen, Watch, routes};
-use crate::{Deadline, Error, Namespace, Result, Target, addr::family, watch::Group};
+use crate::{Deadline, Error, Namespace, Result, Target, state::Question, watch::Group};
 
 impl Namespace {
     /// Asks the kernel how it would reach `target`. Equivalent to `ip route get TARGET`.
@@ -79,21 +79,8 @@ impl RouteTo {
     }
 
     fn message(&self) -> Result<RouteMessage> {
-        let mut message = RouteMessage::default();
-        let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
-        message.header.address_family = family(self.target.address);
-        message.header.destination_prefix_length = bits(self.target.address);
-        // Without this the answer for IPv4 is of table 254, whatever it is.
-        message.header.flags = RouteFlags::LookupTable;
-        message.attributes.push(RouteAttribute::Destination(address(self.target.address)));
-        if let Some(from) = self.from {
-            message.header.source_prefix_length = bits(from);
-            message.attributes.push(RouteAttribute::Source(address(from)));
-        }
-        if let Some(dev) = &self.iif {
-            message.attributes.push(RouteAttribute::Iif(self.namespace.index(dev)?));
-        }
-        Ok(message)
+        let iif = self.iif.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
+        Ok(Question { from: self.from, iif, ..Question::to(self.target.address) }.message())
     }
 }
 
@@ -228,13 +215,6 @@ fn no_route(error: &std::io::Error) -> Option<&'static str> {
         libc::EXDEV => Some("EXDEV"),
         libc::EINVAL => Some("EINVAL"),
         _ => None,
-    }
-}
-
-fn address(address: IpAddr) -> RouteAddress {
-    match address {
-        IpAddr::V4(address) => RouteAddress::Inet(address),
-        IpAddr::V6(address) => RouteAddress::Inet6(address),
     }
 }
 

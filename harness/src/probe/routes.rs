@@ -6,13 +6,17 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags,
-        RouteScope, RouteType, RouteVia,
+        RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteScope, RouteType,
     },
 };
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Error, Namespace, Result, topology::Destination, watch::Group};
+use crate::{
+    Deadline, Error, Namespace, Result,
+    route::{ip, via},
+    topology::Destination,
+    watch::Group,
+};
 
 impl Namespace {
     /// Looks at the routes of the main table, or of [another](Routes::table), of both IP versions. Equivalent to `ip route; ip -6 route`.
@@ -126,13 +130,12 @@ impl Routes {
     pub fn list(&self) -> Result<Vec<Route>> {
         let to = self.to.as_deref().map(exact).transpose().map_err(Error::Usage)?;
         // A name that no device has is an error, and not a list of none.
-        self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
+        let dev = self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
         let mut routes = self.namespace.route_messages()?;
-        routes.retain(|route| is_in_table(route, self.table));
+        routes.retain(|route| is_in_table(route, self.table) && dev.is_none_or(|dev| devices(route).contains(&dev)));
         let names = self.namespace.link_names(routes.iter().flat_map(devices))?;
         let mut routes: Vec<Route> = routes.iter().map(|route| describe(route, &names)).collect();
         routes.retain(|route| to.is_none_or(|to| route.is_to(to)));
-        routes.retain(|route| self.dev.as_ref().is_none_or(|dev| route.is_by(dev)));
         Ok(routes)
     }
 }
@@ -225,10 +228,6 @@ impl Route {
             }
             other => self.to == other,
         }
-    }
-
-    fn is_by(&self, dev: &str) -> bool {
-        self.dev.as_deref() == Some(dev) || self.hops.iter().any(|hop| hop.dev == dev)
     }
 }
 
@@ -326,15 +325,6 @@ impl Hop {
     }
 }
 
-fn via(attributes: &[RouteAttribute]) -> Option<IpAddr> {
-    attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(address) => ip(address),
-        // An IPv6 next hop of an IPv4 route (RFC 5549).
-        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
-        _ => None,
-    })
-}
-
 fn scope(scope: RouteScope, v6: bool) -> String {
     match scope {
         RouteScope::Universe => "global".into(),
@@ -343,17 +333,9 @@ fn scope(scope: RouteScope, v6: bool) -> String {
     }
 }
 
-pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some((*address).into()),
-        RouteAddress::Inet6(address) => Some((*address).into()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rtnetlink::packet_route::route::RouteProtocol;
+    use rtnetlink::packet_route::route::{RouteAddress, RouteProtocol, RouteVia};
 
     use super::*;
     use crate::{
@@ -393,7 +375,7 @@ mod tests {
         message.attributes.push(RouteAttribute::MultiPath(vec![hop(2), hop(3)]));
         a.apply(crate::Request::create("adding a route".into(), RouteNetlinkMessage::NewRoute(message))).unwrap();
 
-        expect!(a.routes().to("10.0.0.0/24"), [route] if route.is_by("a0") && route.hops.is_empty());
+        expect!(a.routes().to("10.0.0.0/24"), [route] if route.dev.as_deref() == Some("a0") && route.hops.is_empty());
         expect!(a.routes().to("10.0.0.7/24"), [_]);
         expect!(a.routes().to("10.0.0.0/16"), []);
         expect!(a.routes().to("10.0.0.1"), []);

@@ -75,15 +75,13 @@ impl Probe for Udp {
 
     fn look(&self, _: Deadline) -> Result<Outcome> {
         let exchange = Exchange { namespace: &self.namespace, origin: &self.origin, to: &self.to };
-        if let Some(payload) = &self.payload {
-            return exchange.run(payload, Heard::Silence, |from, answer| Some(read_answer(from, answer, payload)));
-        }
-        let request = format!("{OURS}{:x} ", traffic::fresh_token());
-        let request = format!("{request:.<size$}", size = self.size);
-        exchange.run(request.as_bytes(), Heard::Silence, |from, answer| {
+        let ours = || format!("{:.<size$}", format!("{OURS}{:x} ", traffic::fresh_token()), size = self.size);
+        let request = self.payload.clone().unwrap_or_else(|| ours().into_bytes());
+        exchange.run(&request, Heard::Silence, |from, answer| {
             // The echo of what an earlier look sent is late, and no answer to this one.
-            let is_late = answer.starts_with(OURS.as_bytes()) && !answer.starts_with(request.as_bytes());
-            (!is_late).then(|| read_answer(from, answer, request.as_bytes()))
+            let is_late =
+                self.payload.is_none() && answer.starts_with(OURS.as_bytes()) && !answer.starts_with(&request);
+            (!is_late).then(|| read_answer(from, answer, &request))
         })
     }
 
@@ -116,8 +114,8 @@ pub(crate) fn answer_to(request: &[u8], client: SocketAddr, server: &str) -> Vec
 
 fn read_answer(from: IpAddr, answer: &[u8], request: &[u8]) -> Heard<String> {
     // What is no echo of a request is no test server's.
-    let added = answer.strip_prefix(request).unwrap_or_default();
-    let added = String::from_utf8_lossy(if request.is_empty() { &[] } else { added });
+    let added = answer.strip_prefix(request).filter(|_| !request.is_empty()).unwrap_or_default();
+    let added = String::from_utf8_lossy(added);
     let payload = String::from_utf8_lossy(answer).into_owned();
     let mut words = added.split_whitespace();
     let mut word = || words.next().unwrap_or_default().to_owned();

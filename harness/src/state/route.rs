@@ -5,11 +5,15 @@ use std::{fmt, io, net::IpAddr};
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope},
+    route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope},
 };
 
 use super::Names;
-use crate::{Error, Namespace, Result, addr::family};
+use crate::{
+    Error, Namespace, Result,
+    addr::family,
+    route::{address, ip, via},
+};
 
 /// A route, or the kernel's answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +99,12 @@ impl Question {
         }
     }
 
-    fn message(&self) -> RouteMessage {
+    pub(crate) fn message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         let bits = if self.to.is_ipv4() { 32 } else { 128 };
         message.header.address_family = family(self.to);
         message.header.destination_prefix_length = bits;
+        // Without this the answer for IPv4 is of table 254, whatever it is.
         message.header.flags = RouteFlags::LookupTable;
         message.attributes.push(RouteAttribute::Destination(address(self.to)));
         if let Some(from) = self.from {
@@ -118,7 +123,7 @@ impl Route {
         let mut route = Self {
             to: None,
             v6: header.address_family == AddressFamily::Inet6,
-            via: None,
+            via: via(&message.attributes),
             dev: None,
             src: None,
             table: header.table.into(),
@@ -133,10 +138,6 @@ impl Route {
             match attribute {
                 RouteAttribute::Destination(to) => {
                     route.to = ip(to).and_then(|ip| IpNet::new(ip, header.destination_prefix_length).ok());
-                }
-                RouteAttribute::Gateway(via) => route.via = ip(via),
-                RouteAttribute::Via(rtnetlink::packet_route::route::RouteVia::Inet6(via)) => {
-                    route.via = Some((*via).into());
                 }
                 RouteAttribute::PrefSource(src) => route.src = ip(src),
                 RouteAttribute::Oif(index) => route.dev = Some(names.of(*index)),
@@ -169,21 +170,6 @@ impl Route {
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.to.is_none_or(|to| to.prefix_len() == 0)
-    }
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some((*address).into()),
-        RouteAddress::Inet6(address) => Some((*address).into()),
-        _ => None,
-    }
-}
-
-fn address(address: IpAddr) -> RouteAddress {
-    match address {
-        IpAddr::V4(address) => RouteAddress::Inet(address),
-        IpAddr::V6(address) => RouteAddress::Inet6(address),
     }
 }
 

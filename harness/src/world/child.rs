@@ -26,7 +26,7 @@ pub use nix::sys::signal::Signal;
 /// A program that runs; dropped, it goes on until the world ends.
 #[must_use = "`output` waits for it, `kill` ends it"]
 pub struct Child {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) printed: Arc<Outputs>,
     pub(crate) program: String,
     /// A name only: held, the namespace would outlive its node.
@@ -50,11 +50,11 @@ pub struct Output {
 }
 
 /// Shared by whoever holds the child and the world, which in the end reaps what nobody has waited for.
-pub(super) type Process = Arc<Mutex<Started>>;
+pub(crate) type Process = Arc<Mutex<Started>>;
 
 /// A process that this one has started.
 #[derive(Debug)]
-pub(super) struct Started {
+pub(crate) struct Started {
     child: process::Child,
     /// Its number may be somebody else's by now.
     is_reaped: bool,
@@ -77,7 +77,7 @@ impl Started {
     }
 
     /// How it ended, if it has; its number stays its own.
-    fn has_ended(&mut self) -> Option<ExitStatus> {
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
         if self.is_reaped {
             return self.child.try_wait().ok().flatten();
         }
@@ -123,7 +123,7 @@ pub(super) fn is_still_there(process: &Process) -> bool {
     Arc::strong_count(process) > 1 || matches!(held(process).child.try_wait(), Ok(None))
 }
 
-pub(super) fn held(process: &Process) -> MutexGuard<'_, Started> {
+pub(crate) fn held(process: &Process) -> MutexGuard<'_, Started> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -153,12 +153,6 @@ impl Child {
     #[must_use]
     pub fn try_wait(&self) -> Option<ExitStatus> {
         held(&self.process).has_ended()
-    }
-
-    /// What [`Child::try_wait`] says, later.
-    pub(crate) fn ending(&self) -> impl Fn() -> Option<ExitStatus> + Clone + use<> {
-        let process = Arc::clone(&self.process);
-        move || held(&process).has_ended()
     }
 
     /// Its process id, as the machine numbers it; the lab's own programs know it by [another](crate::World::processes).

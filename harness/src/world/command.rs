@@ -174,8 +174,8 @@ impl<'world> Command<'world> {
     fn failed(&self, source: io::Error) -> Error {
         let hint = match source.raw_os_error() {
             Some(libc::ENOENT) if self.program.is_absolute() => self.why_not_there(),
-            Some(libc::ENOEXEC) => " (a script needs a first line such as `#!/bin/sh`)",
-            Some(libc::EACCES) => " (is it executable?)",
+            Some(libc::ENOEXEC) => "a script needs a first line such as `#!/bin/sh`",
+            Some(libc::EACCES) => "is it executable?",
             _ => crate::error::hint(&source),
         };
         Error::Start { program: self.words(), namespace: self.inside.name().to_owned(), source, hint }
@@ -183,10 +183,10 @@ impl<'world> Command<'world> {
 
     fn why_not_there(&self) -> &'static str {
         match self.world.with_mounts(|| Ok(self.program.exists())) {
-            Ok(true) => " (the interpreter in its first line is not there)",
+            Ok(true) => "the interpreter in its first line is not there",
             Ok(false) if self.program.exists() => {
-                " (it is there on the machine, but a lab has its own /tmp, /run, /dev and, unless root may overlay it, /var: what it is to \
-                 see there it is shown, `Lab::builder(...).show(FOLDER)`)"
+                "it is there on the machine, but a lab has its own /tmp, /run, /dev and, unless root may overlay it, /var: what it is to \
+                 see there it is shown, `Lab::builder(...).show(FOLDER)`"
             }
             _ => "",
         }

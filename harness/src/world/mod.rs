@@ -32,11 +32,14 @@ mod printed;
 mod program;
 mod sys;
 
-pub(crate) use self::printed::{Kept, Outputs, last_lines};
 pub use self::{
     child::{Child, Output, Signal},
     command::Command,
     program::write_program,
+};
+pub(crate) use self::{
+    child::{Process, held},
+    printed::{Kept, Outputs, last_lines},
 };
 
 /// Where programs find their scratch folder: working directory, `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR`.

@@ -20,6 +20,9 @@ use super::{SCRATCH, init::mount_fs};
 /// What becomes of everything that is no device and no program.
 const NO_PROGRAMS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
+/// Where programs find their cgroups.
+const CGROUP: &str = "/sys/fs/cgroup";
+
 /// Files and folders of /proc that are the machine's and that its root may write in any namespace. The last are network
 /// settings that older kernels (before 5.13), and `nf_hooks_lwtunnel` this day's, do not tell apart by namespace.
 const MACHINES: [&str; 10] = [
@@ -72,7 +75,6 @@ fn settings() -> io::Result<()> {
 /// /sys as the calling thread's network namespace has it, in a mount namespace of the thread's own; and what is the machine's
 /// of /proc/sys/net, which has files of its own for each namespace.
 pub(super) fn settings_anew(has_cgroup: bool) -> io::Result<()> {
-    const CGROUP: &str = "/sys/fs/cgroup";
     unshare(CloneFlags::CLONE_NEWNS)?;
     // A program of the lab's may have made these mounts shared: what follows would be mounted over the lab's own.
     for path in ["/sys", "/proc"] {
@@ -95,7 +97,7 @@ pub(super) fn after_fork(has_cgroup: bool) -> io::Result<()> {
     read_only("/proc/sys")?;
     keep_from_writing(MACHINES)?;
     if has_cgroup {
-        mount_fs("cgroup2", "/sys/fs/cgroup", NO_PROGRAMS, None)?;
+        mount_fs("cgroup2", CGROUP, NO_PROGRAMS, None)?;
     }
     Ok(())
 }

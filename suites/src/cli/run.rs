@@ -209,7 +209,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
 }
 
 /// Who was asked for by name is to be there: a run that tried nothing of theirs would look like one that found nothing.
-fn installed(subject: Subject) -> Result<Subject, Wrong> {
+pub(super) fn installed(subject: Subject) -> Result<Subject, Wrong> {
     subject.missing().map_or(Ok(subject), |missing| Err(Wrong::environment(missing)))
 }
 

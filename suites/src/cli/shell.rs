@@ -21,7 +21,11 @@ use nix::{
 };
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::{Ended, RED, Wrong, print, run::implementation_help, select};
+use super::{
+    Ended, RED, Wrong, print,
+    run::{implementation_help, installed},
+    select,
+};
 
 /// Where the shell opens, and what runs there instead of one
 #[derive(clap::Args)]
@@ -59,9 +63,7 @@ pub(crate) fn run(args: &Args) -> Ended {
         (None, Some(name)) => shipped::implementation(name)?,
         (None, None) => shipped::native(),
     };
-    if let Some(missing) = subject.missing() {
-        return Err(Wrong::environment(missing));
-    }
+    let subject = installed(subject)?;
     match meant {
         Meant::Topology(topology) => built(args, &subject, topology),
         Meant::Case(item) => failed(args, &subject, &item),

@@ -147,11 +147,10 @@ impl Driver {
 
     /// What kept the program from being started, in words that say what to look at.
     fn not_run(&self, verb: &str, error: Error) -> Error {
-        let Error::Start { source, .. } = &error else { return error };
+        let Error::Start { source, hint, .. } = &error else { return error };
         let message = match source.raw_os_error() {
-            Some(libc::ENOEXEC) => "cannot be executed: a script needs a first line such as `#!/bin/sh`".into(),
             Some(libc::ENOENT) if !self.path.exists() => format!("is not at {} any more", self.path.display()),
-            Some(libc::ENOENT) => "cannot be executed: the interpreter in its first line is not there".into(),
+            Some(libc::ENOEXEC | libc::ENOENT) => format!("cannot be executed: {hint}"),
             _ => format!("cannot be executed: {source}"),
         };
         self.error(verb, message, String::new())
