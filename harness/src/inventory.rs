@@ -27,7 +27,7 @@ use crate::{
     Error, Namespace, Result,
     firewall::{Chain, Rule, Table},
     probe::sys,
-    state::{Address, FdbEntry, Link, Names, Neighbour, Route, State, policy, qdisc},
+    state::{Address, FdbEntry, Link, Names, Neighbour, Route, State, qdisc},
 };
 
 /// What is in a namespace, as lines of text by kind.
@@ -125,7 +125,7 @@ impl Inventory {
         list(Kind::Neighbour, state.neighbours.iter().filter(|own| was_set(own)).map(ToString::to_string).collect());
         list(Kind::Fdb, state.fdb.iter().filter(|entry| stays(entry)).map(ToString::to_string).collect());
         list(Kind::Qdisc, qdisc::read(namespace, &Names::of_links(&state.links))?);
-        list(Kind::Policy, policy::read(namespace)?.iter().map(ToString::to_string).collect());
+        list(Kind::Policy, namespace.policy().list()?.iter().map(ToString::to_string).collect());
         let rules = &state.rules;
         let tables = rules.tables.iter().map(|table| format!("table {} {}", table.family, table.name));
         list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());

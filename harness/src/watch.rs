@@ -21,10 +21,14 @@ pub enum Group {
     Ipv4Address = 5,
     /// IPv4 routes.
     Ipv4Route = 7,
+    /// IPv4 policy rules.
+    Ipv4Rule = 8,
     /// IPv6 addresses.
     Ipv6Address = 9,
     /// IPv6 routes.
     Ipv6Route = 11,
+    /// IPv6 policy rules.
+    Ipv6Rule = 19,
 }
 
 /// A subscription, open since it was made.

@@ -25,6 +25,7 @@ pub mod neighbour;
 pub mod outcome;
 mod packet;
 pub mod ping;
+pub mod policy;
 pub mod printed;
 pub mod processes;
 pub mod route_to;

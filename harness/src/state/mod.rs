@@ -10,7 +10,6 @@ mod address;
 mod link;
 mod neighbour;
 mod nsid;
-pub(crate) mod policy;
 pub(crate) mod qdisc;
 mod route;
 mod table;
@@ -20,7 +19,6 @@ pub use self::{
     address::Address,
     link::{BridgeOptions, Link, Peer, Port, PortState, Vlan},
     neighbour::{FdbEntry, Neighbour},
-    policy::PolicyRule,
     route::{Question, Route},
     table::Table,
 };
