@@ -66,6 +66,8 @@ pub enum Heard<S> {
         client: S,
         /// The server's name (test servers only): its namespace's.
         server: S,
+        /// The headers, one a line, as `location: /networks/net1`; their names are in lower case.
+        headers: S,
         /// The body, up to 64 KiB of it; what is no UTF-8 stands as U+FFFD.
         body: S,
     },
@@ -145,7 +147,7 @@ impl Seen for Outcome {
             TimeExceeded { from } => TimeExceeded { from },
             LocalError { errno, name } => LocalError { errno: *errno, name },
             Connected { local } => Connected { local },
-            Status { code, client, server, body } => Status { code: *code, client, server, body },
+            Status { code, client, server, headers, body } => Status { code: *code, client, server, headers, body },
             Refused => Refused,
             Reset => Reset,
             TimedOut => TimedOut,
@@ -179,7 +181,7 @@ impl fmt::Display for Outcome {
                 write!(f, "local error {name}: {message}")?;
             }
             Connected { local } => write!(f, "connected from {local}")?,
-            Status { code, client, server, body } => {
+            Status { code, client, server, body, .. } => {
                 write!(f, "HTTP {code}")?;
                 if server.is_empty() {
                     write!(f, ": {}", start_of(body))?;
