@@ -26,7 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// `expect!(PROBE, PATTERN)`, `expect!(PROBE, PATTERN if GUARD)`, each with `, within: DURATION` where 5 s are not right.
 /// Patterns see `&str` and numbers, and the names of [`names`] are in scope in them: a misspelt one does not compile.
-/// Lists are seen as slices of what they are lists of: `expect!(host.routes(), list if list.iter().any(|route| ...))`.
+/// Lists are seen as slices of what they are lists of: `expect!(host.routes(), list if list.iter().any(|route| ...))`, and
+/// a pattern for one element names its type, which is in the probe's module: `[Hop { weight: 1, .. }, ..]`.
 /// The value is what was seen.
 ///
 /// It looks again while there is silence, or a state of the kernel's that may change. An answer is a last word
@@ -58,6 +59,14 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// netproof::expect!(alone.ping(std::net::Ipv4Addr::LOCALHOST), nothing);
 /// # Ok::<(), netproof::Error>(())
 /// ```
+///
+/// Nor one that takes whatever comes:
+///
+/// ```compile_fail
+/// # let alone = netproof::Namespace::new("alone")?;
+/// netproof::expect!(alone.ping(std::net::Ipv4Addr::LOCALHOST), _nothing);
+/// # Ok::<(), netproof::Error>(())
+/// ```
 #[macro_export]
 macro_rules! expect {
     ($probe:expr, $pattern:pat $(if $guard:expr)? $(,)?) => {
@@ -66,6 +75,10 @@ macro_rules! expect {
     ($probe:expr, $pattern:pat $(if $guard:expr)?, within: $within:expr $(,)?) => {
         match (&$probe, $within) {
             (probe, within) => {
+                const _: () = assert!(
+                    $crate::expect::claims_something(concat!(stringify!($pattern) $(, " if ", stringify!($guard))?)),
+                    "this pattern matches whatever is seen: say what is to be seen"
+                );
                 #[allow(unused_imports)]
                 use $crate::expect::names::*;
                 #[deny(non_snake_case, unused_variables, bindings_with_variant_name)]
@@ -83,6 +96,20 @@ macro_rules! expect {
             }
         }
     };
+}
+
+/// Whether a pattern, which its compiler accepts, is more than a name of its own, `_`, or `[..]`.
+#[doc(hidden)]
+#[must_use]
+pub const fn claims_something(pattern: &str) -> bool {
+    let bytes = pattern.as_bytes();
+    let mut names_only = bytes[0] == b'_';
+    let mut at = 0;
+    while at < bytes.len() {
+        names_only &= bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_';
+        at += 1;
+    }
+    !names_only && !matches!(bytes, b"[..]")
 }
 
 /// Runs `code` under a label, which a failure inside it shows: `given("rp_filter=1", || ...)`.

@@ -183,3 +183,14 @@ fn a_failure_panics_with_its_text() {
     let text = refused.downcast_ref::<String>().expect("the text");
     assert!(text.ends_with("`.retried()` looks again after one"), "{text}");
 }
+
+/// A pattern that takes whatever comes is told from one that does not.
+#[test]
+fn a_pattern_claims_something() {
+    for nothing in ["_", "_n", "_nothing", "[..]"] {
+        assert!(!claims_something(nothing), "{nothing}");
+    }
+    for something in ["Yes(_)", "[]", "[_, ..]", "_n if _n > 0", "list if list.len() > 1", "Some(_)", "1 ..", "\"_\""] {
+        assert!(claims_something(something), "{something}");
+    }
+}

@@ -150,8 +150,10 @@ mod tests {
         let child = sh(&world, script);
         expect!(child.stderr(), "ready\n");
         assert_eq!(child.try_wait(), None);
+        assert_eq!(child.wait(Deadline::exactly(Duration::from_millis(50))), None);
         child.signal(Signal::SIGTERM).unwrap();
         expect!(child.stdout(), "stopped\n");
+        assert_eq!(child.wait(Duration::from_secs(10)).and_then(|status| status.code()), Some(7));
         let output = child.output(Deadline::after(Duration::from_secs(10))).unwrap();
         assert_eq!((output.status.code(), output.timed_out), (Some(7), false));
         assert_eq!((&*output.stdout, &*output.stderr), (&b"stopped\n"[..], &b"ready\n"[..]));

@@ -24,7 +24,7 @@ use crate::{Deadline, Error, Result};
 pub use nix::sys::signal::Signal;
 
 /// A program that runs; dropped, it goes on until the world ends.
-#[must_use = "`output` waits for it, `kill` ends it"]
+#[must_use = "`output` and `wait` wait for it, `kill` ends it"]
 pub struct Child {
     pub(crate) process: Process,
     pub(crate) printed: Arc<Outputs>,
@@ -153,6 +153,13 @@ impl Child {
     #[must_use]
     pub fn try_wait(&self) -> Option<ExitStatus> {
         held(&self.process).has_ended()
+    }
+
+    /// Waits until it ends, and says how; `None` where it still runs at the deadline, and goes on.
+    #[must_use]
+    pub fn wait(&self, deadline: impl Into<Deadline>) -> Option<ExitStatus> {
+        self.printed.wait_for_end(deadline.into());
+        self.try_wait()
     }
 
     /// Its process id, as the machine numbers it; the lab's own programs know it by [another](crate::World::processes).
