@@ -236,6 +236,16 @@ impl Lab {
 
     /// Has a node, and ports published for it, attached to what stands. With them the topology must still be one. One of the
     /// name of a node that was lost takes its place.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, Topology, expect};
+    /// let one = Topology::builder("mine").bridge("br0", &["10.20.0.1/24"]).node("netns1", "br0", &["10.20.0.11/24"]);
+    /// let both = one.clone().node("late", "br0", &["10.20.0.12/24"]).gateway("late", "10.20.0.1").build()?;
+    /// let mut lab = Lab::builder(one.build()?).up()?;
+    /// lab.add(both.nodes[1].clone(), Vec::new())?;
+    /// expect!(lab.node("late").ping(lab.node("netns1")), Reply { .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
         let implementation = self.implementation()?;
         let mut whole = self.asked.clone();

@@ -1,5 +1,7 @@
 //! A topology written in Rust.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::{Bridge, Destination, Interface, Masquerade, Node, Peer, Publish, Route, Topology, Transport, Uplink};
@@ -96,11 +98,22 @@ impl Builder {
     }
 
     /// The usual uplink: `eth0`, 192.0.2.2/24, with `outside` at 192.0.2.1. The host forwards.
-    pub fn uplink(mut self) -> Self {
-        let addresses = self.prefixes(&["192.0.2.2/24"]);
-        let gateways = vec![[192, 0, 2, 1].into()];
-        self.topology.host.uplink = Some(Uplink { interface: "eth0".into(), addresses, gateways, mtu: None });
-        self.topology.host.forwarding = true;
+    pub fn uplink(self) -> Self {
+        self.uplink_with("192.0.2.2/24", [192, 0, 2, 1].into())
+    }
+
+    /// The usual uplink has IPv6, or IPv6 too: 2001:db8:0:2::2/64, with `outside` at 2001:db8:0:2::1. The host forwards.
+    pub fn uplink_v6(self) -> Self {
+        self.uplink_with("2001:db8:0:2::2/64", [0x2001, 0xdb8, 0, 2, 0, 0, 0, 1].into())
+    }
+
+    fn uplink_with(mut self, address: &str, gateway: IpAddr) -> Self {
+        let addresses = self.prefixes(&[address]);
+        let host = &mut self.topology.host;
+        let uplink = host.uplink.get_or_insert_with(|| Uplink { interface: "eth0".into(), ..Uplink::default() });
+        uplink.addresses.extend(addresses);
+        uplink.gateways.push(gateway);
+        host.forwarding = true;
         self
     }
 
@@ -156,6 +169,16 @@ mod tests {
     fn a_wrong_step_is_reported() {
         let built = Topology::builder("mine").bridge("br0", &["10.20.0.1"]).node("netns1", "br0", &[]).build();
         assert_eq!(built.unwrap_err().to_string(), "mine: `10.20.0.1` is no address with a prefix length");
+    }
+
+    /// The usual uplink is that of the topologies that come with netproof, in one IP version or both.
+    #[test]
+    fn an_uplink_has_either_ip_version() {
+        let uplink = |topology: &Topology| topology.host.uplink.clone();
+        let node = Topology::builder("mine").bridge("br0", &[]).node("netns1", "br0", &[]);
+        let (one, both) = (node.clone().uplink().build().unwrap(), node.uplink().uplink_v6().build().unwrap());
+        assert_eq!(uplink(&one), uplink(&Topology::shipped("gateway").unwrap()));
+        assert_eq!(uplink(&both), uplink(&Topology::shipped("gateway-v6").unwrap()));
     }
 
     /// Two nodes without a bridge.
