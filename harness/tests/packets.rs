@@ -1,8 +1,11 @@
 //! Probes that send and taps that listen, in labs: as a test that uses this crate reads.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use netproof::{
     Lab, Result, expect,
-    filter::{arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, ip_from, outgoing},
+    filter::{
+        arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, ip_from, outgoing, udp_to_port,
+    },
     forge,
 };
 
@@ -36,6 +39,26 @@ fn a_third_wire_hears_nothing() -> Result<()> {
     expect!(own.frames(echo_request_to(netns2).and(ip_from(netns1))), 1..);
     expect!(own.frames(echo_reply_from(netns2).and(outgoing())), 1..);
     expect!(uplink.frames(echo_request_to(netns2)).before((&**host, "eth0")), 0);
+    Ok(())
+}
+
+/// What goes in pieces is told by the first of them, in both IP versions; the others say only whose they are.
+///
+///     netns1 --- [host: br0] --- netns2 (UDP)
+#[test]
+fn a_first_fragment_says_what_it_carries() -> Result<()> {
+    let lab = Lab::of("gateway-v6")?;
+    let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    let (wire, v6) = (netns2.tap(netns2.device())?, netns2.at(netns2.v6().unwrap()));
+    expect!(netns1.ping(netns2).size(3000).may_fragment(), Reply { size: 3000, .. });
+    expect!(netns1.ping(&v6).size(3000).may_fragment(), Reply { size: 3000, .. });
+    let _servers = [netns2.serve_udp((netns2, 7))?, netns2.serve_udp((v6.clone(), 7))?];
+    expect!(netns1.udp_to((netns2, 7)).size(3000), Answer { .. });
+    expect!(netns1.udp_to((v6.clone(), 7)).size(3000), Answer { .. });
+    expect!(wire.frames(echo_request_to(netns2)).before(netns1), 1);
+    expect!(wire.frames(echo_request_to(&v6)).before(netns1), 1);
+    expect!(wire.frames(udp_to_port(7).and(ip_from(netns1))).before(netns1), 1);
+    expect!(wire.frames(udp_to_port(7).and(!ip_from(netns1))).before(netns1), 1);
     Ok(())
 }
 

@@ -6,13 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpSlice, TransportSlice};
+use crate::Mac;
 
-use crate::{Mac, probe::icmp};
+mod parse;
+
+use self::parse::{Parsed, is_tag};
+pub(crate) use self::parse::{sentinel_frame, sentinel_packet};
 
 /// The ethertype of sentinels (IEEE 802: local experiments).
 pub(crate) const SENTINEL_ETHERTYPE: u16 = 0x88b5;
-const SENTINEL_MAGIC: [u8; 8] = *b"netproof";
 
 /// A frame that was seen on a device. Prints as a line of `tcpdump -e -n`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +25,17 @@ pub struct Frame {
     pub index: u32,
     /// Which way it went, and for whom the kernel took it.
     pub direction: Direction,
-    /// Who sent it.
+    /// Whether its device has Ethernet; a TUN device, WireGuard or an IP tunnel has none.
+    pub is_ethernet: bool,
+    /// Who sent it; zeroes where there is no Ethernet.
     pub source: Mac,
-    /// Whom it was sent to.
+    /// Whom it was sent to; zeroes where there is no Ethernet.
     pub destination: Mac,
     /// The type of what it carries: 0x0806 for ARP, 0x8100 for a VLAN tag (IEEE 802.1Q) and what comes behind it.
     pub ethertype: u16,
     /// What it carries.
     pub packet: Packet,
-    /// The whole frame, Ethernet header included.
+    /// The whole frame, Ethernet header included; where there is none, the IP packet.
     pub bytes: Vec<u8>,
 }
 
@@ -127,7 +131,7 @@ pub enum Packet {
         /// The payload's length in bytes.
         size: usize,
     },
-    /// Another IP packet, or a fragment but the first.
+    /// Another IP packet, or a fragment but the first, which is read as what it begins.
     Ip {
         /// From and to whom.
         ip: Ip,
@@ -158,16 +162,18 @@ impl Frame {
     /// Parses a frame. Nothing is too short or too wrong: what cannot be read is [`Packet::Unknown`].
     #[must_use]
     pub fn parse(bytes: Vec<u8>, at: SystemTime, direction: Direction) -> Self {
-        let (mut destination, mut source, mut ethertype, mut packet) =
-            (Mac::default(), Mac::default(), 0, Packet::Unknown);
-        if let Ok(sliced) = LaxSlicedPacket::from_ethernet(&bytes)
-            && let Some(LinkSlice::Ethernet2(ethernet)) = &sliced.link
-        {
-            (destination, source) = (Mac(ethernet.destination()), Mac(ethernet.source()));
-            ethertype = ethernet.ether_type().0;
-            packet = sentinel(ethertype, ethernet.payload_slice()).unwrap_or_else(|| parse(&sliced));
-        }
-        Self { at, index: 0, direction, source, destination, ethertype, packet, bytes }
+        Self::of(parse::ethernet(&bytes), true, bytes, at, direction)
+    }
+
+    /// Parses what passed a device without Ethernet: an IP packet.
+    #[must_use]
+    pub fn parse_ip(bytes: Vec<u8>, at: SystemTime, direction: Direction) -> Self {
+        Self::of(parse::ip(&bytes), false, bytes, at, direction)
+    }
+
+    fn of(parsed: Parsed, is_ethernet: bool, bytes: Vec<u8>, at: SystemTime, direction: Direction) -> Self {
+        let Parsed { source, destination, ethertype, packet } = parsed;
+        Self { at, index: 0, direction, is_ethernet, source, destination, ethertype, packet, bytes }
     }
 
     /// The IP header's part, where it carries IP.
@@ -200,135 +206,6 @@ impl Frame {
     }
 }
 
-/// A sentinel frame from `source`, to everyone.
-pub(crate) fn sentinel_frame(source: Mac, token: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(60);
-    bytes.extend(Mac::BROADCAST.0);
-    bytes.extend(source.0);
-    bytes.extend(SENTINEL_ETHERTYPE.to_be_bytes());
-    bytes.extend(SENTINEL_MAGIC);
-    bytes.extend(token.to_be_bytes());
-    bytes.resize(60, 0);
-    bytes
-}
-
-/// IEEE 802.1Q, and 802.1ad.
-fn is_tag(ethertype: u16) -> bool {
-    matches!(ethertype, 0x8100 | 0x88a8)
-}
-
-fn sentinel(ethertype: u16, payload: &[u8]) -> Option<Packet> {
-    if let ([_, _, high, low, rest @ ..], true) = (payload, is_tag(ethertype)) {
-        return sentinel(u16::from_be_bytes([*high, *low]), rest);
-    }
-    let (magic, rest) = payload.split_first_chunk::<8>()?;
-    let token = u64::from_be_bytes(*rest.first_chunk()?);
-    (ethertype == SENTINEL_ETHERTYPE && *magic == SENTINEL_MAGIC).then_some(Packet::Sentinel { token })
-}
-
-fn parse(sliced: &LaxSlicedPacket<'_>) -> Packet {
-    let (ip, protocol) = match &sliced.net {
-        Some(LaxNetSlice::Arp(arp)) => return parse_arp(arp.slice()),
-        Some(LaxNetSlice::Ipv4(v4)) => {
-            let header = v4.header();
-            let ip = Ip {
-                source: header.source_addr().into(),
-                destination: header.destination_addr().into(),
-                ttl: header.ttl(),
-            };
-            (ip, v4.payload_ip_number().0)
-        }
-        Some(LaxNetSlice::Ipv6(v6)) => {
-            let header = v6.header();
-            let ip = Ip {
-                source: header.source_addr().into(),
-                destination: header.destination_addr().into(),
-                ttl: header.hop_limit(),
-            };
-            (ip, v6.payload().ip_number.0)
-        }
-        None => return Packet::Unknown,
-    };
-    match &sliced.transport {
-        Some(TransportSlice::Icmpv4(message)) => parse_icmp(ip, message.slice()),
-        Some(TransportSlice::Icmpv6(message)) => parse_icmpv6(ip, message.slice()),
-        Some(TransportSlice::Udp(udp)) => Packet::Udp {
-            ip,
-            source_port: udp.source_port(),
-            destination_port: udp.destination_port(),
-            size: udp.payload().len(),
-        },
-        Some(TransportSlice::Tcp(tcp)) => Packet::Tcp {
-            ip,
-            source_port: tcp.source_port(),
-            destination_port: tcp.destination_port(),
-            flags: flags(tcp),
-            size: tcp.payload().len(),
-        },
-        _ => Packet::Ip { ip, protocol },
-    }
-}
-
-fn parse_arp(bytes: &[u8]) -> Packet {
-    // Ethernet (1), IPv4 (0x0800), lengths 6 and 4; anything else is not ours to read.
-    let (Some(body), [0, 1, 8, 0, 6, 4, ..]) = (bytes.get(6..28), bytes) else { return Packet::Unknown };
-    let ip = |at: usize| Ipv4Addr::new(body[at], body[at + 1], body[at + 2], body[at + 3]);
-    let mac = |at: usize| Mac::from_slice(&body[at..]).unwrap_or_default();
-    Packet::Arp {
-        op: u16::from_be_bytes([body[0], body[1]]),
-        sender_mac: mac(2),
-        sender_ip: ip(8),
-        target_mac: mac(12),
-        target_ip: ip(18),
-    }
-}
-
-fn parse_icmp(ip: Ip, message: &[u8]) -> Packet {
-    match icmp::echo(message) {
-        Some((kind @ (icmp::ECHO_REQUEST | icmp::ECHO_REPLY), identifier, seq)) => {
-            Packet::Echo { reply: kind == icmp::ECHO_REPLY, ip, identifier, seq }
-        }
-        Some((kind, ..)) => Packet::Icmp { ip, kind, code: message[1] },
-        None => Packet::Ip { ip, protocol: libc::IPPROTO_ICMP as u8 },
-    }
-}
-
-fn parse_icmpv6(ip: Ip, message: &[u8]) -> Packet {
-    const SOLICITATION: u8 = 135;
-    const ADVERTISEMENT: u8 = 136;
-    let target = message.get(8..24).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(Ipv6Addr::from);
-    match (icmp::echo(message), target) {
-        (Some((kind @ (icmp::V6_ECHO_REQUEST | icmp::V6_ECHO_REPLY), identifier, seq)), _) => {
-            Packet::Echo { reply: kind == icmp::V6_ECHO_REPLY, ip, identifier, seq }
-        }
-        (Some((SOLICITATION, ..)), Some(target)) => Packet::NeighbourSolicitation { ip, target },
-        (Some((ADVERTISEMENT, ..)), Some(target)) => {
-            Packet::NeighbourAdvertisement { ip, target, mac: link_layer_option(&message[24..]) }
-        }
-        (Some((kind, ..)), _) => Packet::Icmp { ip, kind, code: message[1] },
-        (None, _) => Packet::Ip { ip, protocol: libc::IPPROTO_ICMPV6 as u8 },
-    }
-}
-
-/// The target link-layer address option (RFC 4861 section 4.6.1: type 2, length in units of 8 bytes).
-fn link_layer_option(mut options: &[u8]) -> Option<Mac> {
-    while let [kind, units, ..] = *options {
-        let length = usize::from(units) * 8;
-        if kind == 2 && units >= 1 {
-            return Mac::from_slice(&options[2..]);
-        }
-        options = options.get(length.max(8)..)?;
-    }
-    None
-}
-
-/// In tcpdump's letters, in its order.
-fn flags(tcp: &TcpSlice<'_>) -> String {
-    let all =
-        [(tcp.fin(), 'F'), (tcp.syn(), 'S'), (tcp.rst(), 'R'), (tcp.psh(), 'P'), (tcp.urg(), 'U'), (tcp.ack(), '.')];
-    all.into_iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect()
-}
-
 /// `12:00:00.123456 Out 02:… > ff:…, ethertype ARP (0x0806), length 42: Request who-has 10.0.0.2 tell 10.0.0.1`
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -340,13 +217,15 @@ impl fmt::Display for Frame {
             SENTINEL_ETHERTYPE => "sentinel",
             _ => "unknown",
         };
+        let way = match self.is_ethernet {
+            true => format!("{} > {}, ", self.source, self.destination),
+            false => String::new(),
+        };
         write!(
             f,
-            "{} {:<3} {} > {}, ethertype {name} ({:#06x}), length {}: {}{}",
+            "{} {:<3} {way}ethertype {name} ({:#06x}), length {}: {}{}",
             time_of_day(self.at),
             self.direction,
-            self.source,
-            self.destination,
             self.ethertype,
             self.bytes.len(),
             self.vlan().map(|vlan| format!("vlan {vlan}, ")).unwrap_or_default(),

@@ -50,7 +50,9 @@ impl Frames {
     /// waits until it passes the tap, and counts what passed before. Without it, that nothing came, or no more, proves
     /// nothing.
     ///
-    /// The sentinel is a broadcast frame (ethertype 0x88b5) from each CPU: frames that wait in a CPU's queue are then counted too.
+    /// The sentinel is a broadcast frame (ethertype 0x88b5) from each CPU: frames that wait in a CPU's queue are then counted
+    /// too. From a device without Ethernet it is an IPv4 packet to 255.255.255.255 of protocol 253 (RFC 3692), which a
+    /// program that reads a TUN device gets to see, and a tunnel may carry to its other end.
     pub fn before(mut self, station: impl Into<Station>) -> Self {
         self.before = Some(station.into());
         self

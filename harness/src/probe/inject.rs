@@ -1,8 +1,14 @@
 //! Raw frames: what an attacker, a broken host or another implementation would put on the wire.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use crate::{Error, Mac, Namespace, Result, probe::packet::PacketSocket};
+use crate::{
+    Error, Mac, Namespace, Result,
+    probe::{
+        frame::{Direction, Frame},
+        packet::PacketSocket,
+    },
+};
 
 impl Namespace {
     /// A way to send raw frames from a device of this namespace. Keep it: closing one takes the kernel about 12 ms.
@@ -41,8 +47,16 @@ impl Injector {
         &self.device
     }
 
-    /// Sends a whole frame, Ethernet header included.
+    /// Sends a whole frame, Ethernet header included; from a device without Ethernet (a TUN device, WireGuard, an IP tunnel)
+    /// an IP packet, which is what a frame of [`forge`](crate::probe::forge) has behind its 14th byte.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
+        if !self.socket.is_ethernet && Frame::parse_ip(frame.to_vec(), SystemTime::now(), Direction::Out).ip().is_none()
+        {
+            let (device, name) = (&self.device, self.namespace.name());
+            return Err(Error::Usage(format!(
+                "{device} in {name} has no Ethernet: it takes IP packets, and no frames"
+            )));
+        }
         self.socket.send(frame).map_err(|error| {
             let doing = format!("sending a raw frame of {} bytes from {}", frame.len(), self.device);
             Error::kernel(doing, self.namespace.name(), error)

@@ -22,7 +22,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     Error, Mac, Namespace, Result,
     probe::{
-        frame::{Direction, Frame, sentinel_frame},
+        frame::{Direction, Frame, sentinel_frame, sentinel_packet},
         sys,
     },
 };
@@ -37,6 +37,7 @@ const ANY: &str = "any";
 pub(crate) struct PacketSocket {
     socket: Option<Socket>,
     pub mac: Mac,
+    pub is_ethernet: bool,
 }
 
 impl PacketSocket {
@@ -61,8 +62,8 @@ impl PacketSocket {
             }
             let index = if device == ANY { 0 } else { nix::net::if_::if_nametoindex(device)? };
             sys::bind_packet(&socket, index, protocol)?;
-            let mac = sys::device_mac(&socket)?.map_or_else(Mac::default, Mac);
-            Ok(Self { socket: Some(socket), mac })
+            let (is_ethernet, mac) = sys::bound_device(&socket)?;
+            Ok(Self { socket: Some(socket), mac: mac.map_or_else(Mac::default, Mac), is_ethernet })
         })?;
         opened.map_err(|error: io::Error| {
             Error::kernel(format!("opening a packet socket on {device}"), namespace.name(), error)
@@ -96,6 +97,9 @@ impl PacketSocket {
             _ => Direction::In,
         };
         let mut bytes = buffer[..received.length].to_vec();
+        if !received.is_ethernet {
+            return Ok(Some(Frame { index: received.index, ..Frame::parse_ip(bytes, at, direction) }));
+        }
         // The kernel takes a tag out before anybody hears the frame (`skb_vlan_untag`): it belongs behind the MAC addresses.
         let macs = bytes.len().min(12);
         bytes.splice(macs..macs, received.tag.into_iter().flatten().flatten());
@@ -167,7 +171,11 @@ impl Sentinels {
                 only.set(cpu)?;
                 sched_setaffinity(here, &only)?;
                 let token = self.base | cpu as u64;
-                self.socket.send(&sentinel_frame(self.socket.mac, token))?;
+                let sentinel = match self.socket.is_ethernet {
+                    true => sentinel_frame(self.socket.mac, token),
+                    false => sentinel_packet(token),
+                };
+                self.socket.send(&sentinel)?;
                 tokens.push(token);
             }
             Ok(tokens)

@@ -70,8 +70,9 @@ pub(crate) fn frames_lost(socket: &impl AsFd) -> io::Result<u32> {
     if result == 0 { Ok(statistics.tp_drops) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The hardware address of the device that a packet socket is bound to, where it has one of six bytes.
-pub(crate) fn device_mac(socket: &impl AsFd) -> io::Result<Option<[u8; 6]>> {
+/// The device that a packet socket is bound to: whether it has Ethernet, and its hardware address, where that is of six
+/// bytes.
+pub(crate) fn bound_device(socket: &impl AsFd) -> io::Result<(bool, Option<[u8; 6]>)> {
     // SAFETY: all-zero is a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     let mut length = mem::size_of_val(&address) as libc::socklen_t;
@@ -83,7 +84,14 @@ pub(crate) fn device_mac(socket: &impl AsFd) -> io::Result<Option<[u8; 6]>> {
         return Err(io::Error::last_os_error());
     }
     let mac: [u8; 6] = *address.sll_addr.first_chunk().expect("six of eight bytes");
-    Ok((address.sll_halen == 6).then_some(mac))
+    // Bound to all devices, it has none.
+    let is_ethernet = address.sll_ifindex == 0 || is_ethernet(address.sll_hatype);
+    Ok((is_ethernet, (address.sll_halen == 6).then_some(mac)))
+}
+
+/// Whether frames of a device of this type begin with a header of Ethernet: a loopback device's do.
+fn is_ethernet(hatype: u16) -> bool {
+    matches!(hatype, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK)
 }
 
 /// How many entries a table of the old iptables has, asked from inside the namespace: `IPT_SO_GET_INFO`.
@@ -123,6 +131,8 @@ pub(crate) struct Received {
     pub kind: u8,
     /// `sll_ifindex`
     pub index: u32,
+    /// Whether it begins with a header of Ethernet.
+    pub is_ethernet: bool,
     /// When the kernel saw it, since 1970; with `SO_TIMESTAMPNS`.
     pub at: Option<Duration>,
     /// The VLAN tag, type and value, that the kernel took out of the frame; with `PACKET_AUXDATA`.
@@ -151,7 +161,8 @@ pub(crate) fn receive_packet(socket: &impl AsFd, buffer: &mut [u8]) -> io::Resul
     }
     let length = (length as usize).min(buffer.len());
     let index = u32::try_from(address.sll_ifindex).unwrap_or_default();
-    let mut received = Received { length, kind: address.sll_pkttype, index, at: None, tag: None };
+    let (kind, is_ethernet) = (address.sll_pkttype, is_ethernet(address.sll_hatype));
+    let mut received = Received { length, kind, index, is_ethernet, at: None, tag: None };
     read_control(&header, &mut received);
     Ok(received)
 }

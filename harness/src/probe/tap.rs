@@ -25,7 +25,8 @@ use crate::{
 
 impl Namespace {
     /// Listens on a device: every frame that passes it in either direction, from when this returns. On `any` it is
-    /// every device of the namespace, those that come later too.
+    /// every device of the namespace, those that come later too. On a device without Ethernet (a TUN device, WireGuard, an
+    /// IP tunnel) a frame is the IP packet.
     ///
     /// ```no_run
     /// # use netproof::{Deadline, Namespace, Probe, probe::filter::arp_request_for};
@@ -90,18 +91,26 @@ impl Tap {
         const NANOSECONDS: u8 = 9;
         let mut writer = PcapNgWriter::new(Vec::new())?;
         let name = format!("{}/{}", self.inner.namespace.name(), self.inner.device);
-        writer.write_pcapng_block(InterfaceDescriptionBlock {
-            linktype: DataLink::ETHERNET,
-            snaplen: 0,
-            options: vec![
-                InterfaceDescriptionOption::IfName(name.into()),
-                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-            ],
-        })?;
+        // One of each kind that is there: a file of two is more than some readers take.
+        let ethernet = frames.iter().any(|frame| frame.is_ethernet) || frames.is_empty();
+        let bare = frames.iter().any(|frame| !frame.is_ethernet);
+        for linktype in [(ethernet, DataLink::ETHERNET), (bare, DataLink::RAW)]
+            .into_iter()
+            .filter_map(|kind| kind.0.then_some(kind.1))
+        {
+            writer.write_pcapng_block(InterfaceDescriptionBlock {
+                linktype,
+                snaplen: 0,
+                options: vec![
+                    InterfaceDescriptionOption::IfName(name.clone().into()),
+                    InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+                ],
+            })?;
+        }
         for frame in frames {
             let inbound_or_outbound = if frame.is_out() { 2 } else { 1 };
             writer.write_pcapng_block(EnhancedPacketBlock {
-                interface_id: 0,
+                interface_id: u32::from(ethernet && !frame.is_ethernet),
                 timestamp: frame.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
                 original_len: frame.bytes.len() as u32,
                 data: frame.bytes.as_slice().into(),
