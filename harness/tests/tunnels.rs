@@ -5,10 +5,10 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use netproof::{
-    Deadline, Lab, Node, Probe, expect,
+    Deadline, Lab, Node, Probe, expect, explain,
     filter::{echo_reply_from, echo_request_to, icmp_echo, incoming, outgoing, udp_to_port},
     forge,
-    world::Child,
+    world::{Child, Signal},
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -34,7 +34,6 @@ while True:
 ///     [netns1: tun0 10.9.0.1] === [netns2: tun0 10.9.0.2]     over a wire
 struct Tunnel {
     lab: Lab,
-    #[expect(dead_code, reason = "held while they run")]
     programs: [Child; 2],
 }
 
@@ -100,4 +99,24 @@ fn an_injector_sends_packets_there() {
     assert!(error.starts_with("tun0 in netns1 has no Ethernet"), "{error}");
     injector.send(&frame[14..]).unwrap();
     expect!(there.frames(echo_request_to(RIGHT)), 1..);
+}
+
+/// A packet is followed through a tunnel that carries it, and not where nobody does.
+#[test]
+fn a_tunnel_is_walked_through() {
+    let tunnel = Tunnel::up();
+    let [left, right] = tunnel.nodes();
+    right.set_sysctl("net.ipv4.icmp_echo_ignore_all", "1").unwrap();
+    let explained = || explain(&left.ping(RIGHT).journey().unwrap(), || ()).unwrap();
+    let muted = explained();
+    assert!(muted.cause.as_deref().is_some_and(|cause| cause.starts_with("ICMP muted")), "{muted}");
+    assert_eq!(muted.way, "netns1 tun0 > netns2 tun0");
+    right.set_sysctl("net.ipv4.icmp_echo_ignore_all", "0").unwrap();
+    assert_eq!(explained().cause, None);
+    tunnel.programs[1].signal(Signal::SIGSTOP).unwrap();
+    let lost = explained().to_string();
+    assert!(
+        lost.starts_with("the packet is handed to tun0 in netns1, and comes out of no other device here"),
+        "{lost}"
+    );
 }

@@ -1,4 +1,4 @@
-//! What a namespace's own settings do to a packet: routes, neighbours, filters.
+//! What a namespace's own settings do to a packet: forwarding, neighbours, filters.
 
 use std::net::IpAddr;
 
@@ -14,40 +14,6 @@ use crate::{
 };
 
 impl Walk<'_> {
-    /// There is no route: because a device is down, or because nobody made one.
-    pub fn no_route(&self, place: usize, packet: &Travelling) -> String {
-        let (state, name) = (&self.scene.places[place], self.scene.name(place));
-        if packet.answer
-            && let Some(hop) = self.forwarded.last().filter(|hop| hop.translated.is_none())
-        {
-            let (router, dev) = (self.scene.name(hop.out.place), self.scene.dev(hop.out));
-            return format!(
-                "{name} has no route back to {}: {router} lets the packet out by {dev} with that source, which nobody there knows (no masquerade, or one that does not match)",
-                packet.to
-            );
-        }
-        let what = if packet.answer { "no route back to" } else { "no route to" };
-        let mut text = format!("{name} has {what} {}", packet.to);
-        let down = state.links.iter().filter(|link| !link.up && link.name != "lo").map(|link| link.name.as_str());
-        let down = down.collect::<Vec<_>>();
-        let covering = state.routes.iter().find(|route| {
-            let leads = route.to.map_or(route.v6 == packet.to.is_ipv6(), |to| to.contains(&packet.to));
-            leads && matches!(route.kind.as_str(), "unreachable" | "blackhole" | "prohibit")
-        });
-        if let Some(route) = covering {
-            text += &format!(": `{route}` forbids it");
-        } else if !down.is_empty() {
-            text += &format!(": {} is down there, and the routes of a device that is down are gone", down.join(", "));
-        } else if !state
-            .addresses
-            .iter()
-            .any(|own| own.scope == "global" && own.net.addr().is_ipv4() == packet.to.is_ipv4())
-        {
-            text += &format!(": no device of it has an {} address", version(packet.to));
-        }
-        text
-    }
-
     /// What was sent to a loopback address has such a source too, which the kernel lets out by no device unless it is
     /// told to: `route_localnet` in Documentation/networking/ip-sysctl.rst.
     pub fn kept_on_loopback(&self, place: usize, asked: IpAddr, to: IpAddr) -> Result<Option<String>> {
@@ -77,20 +43,6 @@ impl Walk<'_> {
             let general = if packet.to.is_ipv4() { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
             format!("{name} does not forward {}: it gets the packet for {} by {dev} and drops it ({sysctl}=0; `sysctl -w {general}=1`)", version(packet.to), packet.to)
         }))
-    }
-
-    /// A router whose way on has a smaller MTU says so; whoever asks has not heard it.
-    pub fn tells_in_vain(&self, out: Spot, packet: &Travelling) -> Option<String> {
-        let (whole, link) = (packet.whole?, self.scene.link(out)?);
-        (whole > link.mtu as usize).then(|| {
-            let error = if packet.to.is_ipv4() { "frag-needed" } else { "packet-too-big" };
-            format!(
-                "a packet of {whole} bytes is too large for {}, whose MTU is {}: {} says so with an ICMP error ({error}), which does not get back",
-                self.scene.say(out),
-                link.mtu,
-                self.scene.name(out.place)
-            )
-        })
     }
 
     /// The kernel's reverse path filter refuses the packet's source.
@@ -328,7 +280,7 @@ fn has_ipv4(state: &State, dev: &str) -> bool {
     state.addresses.iter().any(|own| own.dev == dev && own.net.addr().is_ipv4())
 }
 
-fn version(address: IpAddr) -> &'static str {
+pub(super) fn version(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 

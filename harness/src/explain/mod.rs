@@ -20,6 +20,7 @@ mod cause;
 mod filter;
 mod lost;
 mod nat;
+mod route;
 mod scene;
 mod trace;
 mod walk;
@@ -190,3 +191,5 @@ mod tests;
 mod tests_firewall;
 #[cfg(test)]
 mod tests_nat;
+#[cfg(test)]
+mod tests_route;

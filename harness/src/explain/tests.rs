@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// The cause that is found for a probe that fails.
-fn cause(probe: &impl Probe) -> String {
+pub(super) fn cause(probe: &impl Probe) -> String {
     let explanation = explanation(probe);
     explanation.cause.clone().unwrap_or_else(|| panic!("no cause: {explanation}"))
 }
 
-fn explanation(probe: &impl Probe) -> Explanation {
+pub(super) fn explanation(probe: &impl Probe) -> Explanation {
     let look = || drop(probe.look(Deadline::after(Duration::from_secs(5))).unwrap());
     explain(&probe.journey().unwrap(), look).unwrap()
 }

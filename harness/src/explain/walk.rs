@@ -141,7 +141,7 @@ impl<'a> Walk<'a> {
         let question = Question { from: packet.from, oif, ..Question::to(packet.to) };
         let route = match question.ask(&self.scene.places[place].namespace)? {
             Ok(route) => route,
-            Err(_) => return Err(Stop::Cause(self.no_route(place, packet))),
+            Err(_) => return Err(Stop::Cause(self.no_route(place, None, packet)?)),
         };
         packet.from = packet.from.or(route.src);
         if packet.from.is_none() && packet.to.is_ipv4() {
@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
             )));
         }
         let out = route.dev.as_deref().and_then(|dev| self.scene.spot(place, dev));
-        let out = out.ok_or_else(|| Stop::Cause(self.no_route(place, packet)))?;
+        let Some(out) = out else { return Err(Stop::Cause(self.no_route(place, None, packet)?)) };
         Ok((out, route.via.unwrap_or(packet.to)))
     }
 
@@ -160,14 +160,16 @@ impl<'a> Walk<'a> {
         stop(self.does_not_forward(by, packet)?)?;
         let namespace = &self.scene.places[by.place].namespace;
         let question = Question { from: packet.from, iif: Some(by.link), ..Question::to(packet.to) };
+        let no_route = || Ok::<_, Stop>(Err(Stop::Cause(self.no_route(by.place, Some(by), packet)?)));
         let route = match question.ask(namespace)? {
             Ok(route) => Ok(route),
+            Err(_) if self.forbidden(by.place, Some(by), packet)?.is_some() => return no_route()?,
             // Refused, though by none of the known causes: as for a packet of its own.
             Err(_) => Question::to(packet.to).ask(namespace)?,
         };
-        let Ok(route) = route else { return Err(Stop::Cause(self.no_route(by.place, packet))) };
+        let Ok(route) = route else { return no_route()? };
         let out = route.dev.as_deref().and_then(|dev| self.scene.spot(by.place, dev));
-        let out = out.ok_or_else(|| Stop::Cause(self.no_route(by.place, packet)))?;
+        let Some(out) = out else { return no_route()? };
         Ok((out, route.via.unwrap_or(packet.to)))
     }
 
@@ -186,7 +188,12 @@ impl<'a> Walk<'a> {
         });
         self.notice_source(out, by.is_some(), packet);
         if by.is_some() {
-            stop(self.tells_in_vain(out, packet))?;
+            stop(self.too_large(out, packet))?;
+        }
+        if self.scene.is_wireless(out) {
+            let there = self.emerges(leaving, packet)?;
+            self.passed.extend([out, there]);
+            return Ok(there);
         }
         let seen = |way: &&&Way| self.trace.is_some_and(|trace| trace.taken(way.end(), packet));
         let passed = owners.iter().find(seen).copied();

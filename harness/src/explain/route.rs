@@ -1,0 +1,108 @@
+//! Why a packet has no way on: no route, one that forbids, a policy rule, an MTU.
+
+use super::{cause::version, scene::Spot, trace::Travelling, walk::Walk};
+use crate::{
+    Frame, Result,
+    probe::{frame::Packet, policy::PolicyRule},
+    state::{Route, State},
+};
+
+impl Walk<'_> {
+    /// There is no route: because a device is down, or because nobody made one.
+    pub fn no_route(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<String> {
+        let (state, name) = (&self.scene.places[place], self.scene.name(place));
+        if packet.answer
+            && let Some(hop) = self.forwarded.last().filter(|hop| hop.translated.is_none())
+        {
+            let (router, dev) = (self.scene.name(hop.out.place), self.scene.dev(hop.out));
+            return Ok(format!(
+                "{name} has no route back to {}: {router} lets the packet out by {dev} with that source, which nobody there knows (no masquerade, or one that does not match)",
+                packet.to
+            ));
+        }
+        let what = if packet.answer { "no route back to" } else { "no route to" };
+        let mut text = format!("{name} has {what} {}", packet.to);
+        let down = state.links.iter().filter(|link| !link.up && link.name != "lo").map(|link| link.name.as_str());
+        let down = down.collect::<Vec<_>>();
+        if let Some(what) = self.forbidden(place, by, packet)? {
+            text += &format!(": {what} forbids it");
+        } else if !down.is_empty() {
+            text += &format!(": {} is down there, and the routes of a device that is down are gone", down.join(", "));
+        } else if !state
+            .addresses
+            .iter()
+            .any(|own| own.scope == "global" && own.net.addr().is_ipv4() == packet.to.is_ipv4())
+        {
+            text += &format!(": no device of it has an {} address", version(packet.to));
+        }
+        Ok(text)
+    }
+
+    /// The route, or the policy rule, that forbids a packet which came in by a link or is the place's own: the kernel goes
+    /// through the rules by their places, until one says no or leads to a table that has a route.
+    pub fn forbidden(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<Option<String>> {
+        let state = &self.scene.places[place];
+        let iif = by.map_or("lo", |spot| self.scene.dev(spot));
+        for rule in state.namespace.policy().list()? {
+            if !holds(&rule, iif, packet) {
+                continue;
+            }
+            let found = rule.table.and_then(|table| best(state, table, packet));
+            match (rule.table, found) {
+                (None, _) if FORBIDS.iter().any(|word| rule.text.ends_with(word)) => {
+                    return Ok(Some(format!("the policy rule `{rule}`")));
+                }
+                (_, Some(route)) if FORBIDS.contains(&route.kind.as_str()) => return Ok(Some(format!("`{route}`"))),
+                (_, Some(route)) if route.kind != "throw" => return Ok(None),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// A router whose way on has a smaller MTU says so, which may be heard or not.
+    pub fn too_large(&self, out: Spot, packet: &Travelling) -> Option<String> {
+        let (whole, link) = (packet.whole?, self.scene.link(out)?);
+        if whole <= link.mtu as usize {
+            return None;
+        }
+        let (error, wanted) = if packet.to.is_ipv4() { ("frag-needed", (3, 4)) } else { ("packet-too-big", (2, 0)) };
+        let is_it = |frame: &Frame| {
+            !frame.is_out() && matches!(frame.packet, Packet::Icmp { kind, code, .. } if (kind, code) == wanted)
+        };
+        let start = self.trace.zip(self.scene.place_of(&self.journey.from));
+        let heard =
+            start.is_some_and(|(trace, start)| trace.spots(start).any(|spot| trace.find(spot, is_it).is_some()));
+        let (big, mtu, name) = (self.scene.say(out), link.mtu, self.scene.name(out.place));
+        let vain = if heard { "" } else { ", which does not get back" };
+        let says = format!("{name} says so with an ICMP error ({error}){vain}");
+        Some(format!("a packet of {whole} bytes is too large for {big}, whose MTU is {mtu}: {says}"))
+    }
+}
+
+const FORBIDS: [&str; 3] = ["unreachable", "prohibit", "blackhole"];
+
+/// The table's route that the kernel takes: the one with the longest prefix.
+fn best<'a>(state: &'a State, table: u32, packet: &Travelling) -> Option<&'a Route> {
+    let covers = |route: &&Route| {
+        let leads = route.to.map_or(route.v6 == packet.to.is_ipv6(), |to| to.contains(&packet.to));
+        leads && route.table == table && !route.dead
+    };
+    let length = |route: &&Route| route.to.map_or(0, |to| to.prefix_len());
+    // Of several of one length, the lowest metric.
+    let rank = |route: &&Route| (length(route), std::cmp::Reverse(route.metric));
+    state.routes.iter().filter(covers).max_by_key(rank)
+}
+
+/// Whether the rule is known to hold for a packet without a mark.
+fn holds(rule: &PolicyRule, iif: &str, packet: &Travelling) -> bool {
+    let others = [" tos ", " uidrange ", " ipproto ", " sport ", " dport ", " tun_id "];
+    if rule.v6 != packet.to.is_ipv6() || others.iter().any(|other| rule.text.contains(other)) {
+        return false;
+    }
+    let from = rule.from.is_none_or(|from| packet.from.is_some_and(|source| from.contains(&source)));
+    let to = rule.to.is_none_or(|to| to.contains(&packet.to));
+    let iif = rule.iif.as_deref().is_none_or(|name| name == iif);
+    let rest = rule.oif.is_none() && rule.fwmark.is_none_or(|mark| mark == 0);
+    (from && to && iif && rest) != rule.not
+}

@@ -1,0 +1,48 @@
+//! Routes, policy rules and MTUs that let nothing pass.
+
+use std::time::Duration;
+
+use super::tests::{cause, explanation, lab};
+use crate::link;
+
+/// A policy rule of a router's that forbids is named, whatever it holds for, and no route of a table that none looks up.
+///
+///     [netns1] --- eth0 [host: br0] --- outside
+#[test]
+fn a_policy_rule_forbids() {
+    let (lab, _host, one, _two) = lab("gateway-one-subnet");
+    let run = |line: &str| {
+        lab.command("ip").unwrap().args(line.split(' ')).read(Duration::from_secs(10)).unwrap();
+    };
+    run("route add unreachable default table 77");
+    for (rule, words) in [
+        ("from 10.20.30.41 prohibit", "the policy rule `500: from 10.20.30.41 prohibit` forbids it"),
+        ("iif br0 blackhole", "the policy rule `500: from all iif br0 blackhole` forbids it"),
+        ("to 192.0.2.1 unreachable", "the policy rule `500: from all to 192.0.2.1 unreachable` forbids it"),
+        ("from 10.20.30.41 lookup 77", ": `unreachable default table 77` forbids it"),
+        ("not from 10.20.30.0/24 prohibit", "host has no route back to 10.20.30.41: the policy rule `500: not from"),
+        ("not from 0.0.0.0/0 prohibit", ""),
+        ("to 198.51.100.0/24 prohibit", ""),
+        ("fwmark 7 prohibit", ""),
+    ] {
+        run(&format!("rule add pref 500 {rule}"));
+        let explained = explanation(&one.ping(lab.outside()));
+        match (words, &explained.cause) {
+            ("", None) => {}
+            ("", Some(cause)) => panic!("{rule}: {cause}"),
+            (words, cause) => assert!(cause.as_ref().is_some_and(|cause| cause.contains(words)), "{rule}: {cause:?}"),
+        }
+        run("rule del pref 500");
+    }
+}
+
+/// A router that says that a packet is too large is not said to be unheard where it is heard.
+///
+///     [netns1] --- [host: br0] --- eth0, MTU 1300 --- outside
+#[test]
+fn a_router_that_is_heard() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    host.apply(link::set_mtu("eth0", 1300)).unwrap();
+    let cause = cause(&one.ping(lab.outside()).size(1372).dont_fragment());
+    assert!(cause.ends_with("whose MTU is 1300: host says so with an ICMP error (frag-needed)"), "{cause}");
+}
