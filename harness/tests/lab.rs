@@ -247,6 +247,22 @@ fn an_added_node_is_checked() {
     assert_eq!(lab.nodes().len(), 2);
 }
 
+/// A node that is lost takes the other end of its veth with it, and none that is joined to another is added.
+///
+///     [netns1] --- [netns2]
+#[test]
+fn a_joined_node_is_lost() {
+    let mut lab = Lab::of("direct").unwrap();
+    let netns2 = lab.asked().node("netns2").unwrap().clone();
+    lab.lose("netns2").unwrap();
+    assert_eq!(
+        lab.node("netns1").link("veth1-1").look(Deadline::after(Duration::ZERO)).unwrap().to_string(),
+        "no such link"
+    );
+    let error = lab.add(netns2, Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("netns2 is joined to netns1 by a veth"), "{error}");
+}
+
 /// A folder where a lab has one of its own is seen where the lab is told to show it, and is read-only; who forgets is told.
 #[test]
 fn a_folder_is_shown() {

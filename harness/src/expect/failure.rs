@@ -73,10 +73,10 @@ impl Failure {
             Why::Unproven(seen, reason) => (Kind::Error, format!("{seen}\nwhich proves nothing: {reason}")),
             Why::Error(error) => (Kind::of(error), error.to_string()),
         };
-        let explained = probe.journey().filter(|_| kind != Kind::Unsupported).map(|journey| {
-            let again = || drop(probe.look(Deadline::after(PATIENCE)));
-            explain::explain(&journey, again)
-        });
+        let explained = probe
+            .journey()
+            .filter(|_| kind != Kind::Unsupported)
+            .map(|journey| explain::explain(&journey, || probe.retrace(Deadline::after(PATIENCE))));
         let (cause, explanation) = match explained {
             None if probe.depends_on_ports() => (None, explain::unusual_ports(&probe.concerned())),
             None => (None, None),

@@ -235,7 +235,8 @@ impl Lab {
     }
 
     /// Has a node, and ports published for it, attached to what stands. With them the topology must still be one. One of the
-    /// name of a node that was lost takes its place.
+    /// name of a node that was lost takes its place. One that is joined to another node by a veth is none to add: nobody
+    /// would say what the other's end is.
     ///
     /// ```no_run
     /// use netproof::{Lab, Topology, expect};
@@ -249,6 +250,10 @@ impl Lab {
     pub fn add(&mut self, node: topology::Node, publish: Vec<topology::Publish>) -> Result<()> {
         let implementation = self.implementation()?;
         let mut whole = self.asked.clone();
+        if let Some(peer) = node.interfaces.iter().find_map(|end| end.peer.as_ref()) {
+            let (name, other) = (&node.name, &peer.node);
+            return Err(Error::Usage(format!("{name} is joined to {other} by a veth, and is not added alone")));
+        }
         if self.others.iter().any(|other| other.name() == node.name) {
             return Err(Error::Usage(format!("the lab has a namespace `{}`, which is no node's", node.name)));
         }
@@ -337,27 +342,27 @@ impl Lab {
     }
 
     /// Lets go of a node's namespace, or a further one, as if its container had died: nothing of it is left once this
-    /// returns. It waits for the ports that were read back to go, in vain where a clone of the [`Node`], a tap or a server of
-    /// it is still held.
+    /// returns. It waits for the ports that were read back to go, and for the ends in other nodes that its own were joined
+    /// to, in vain where a clone of the [`Node`], a tap or a server of it is still held.
     pub fn lose(&mut self, name: &str) -> Result<()> {
         let namespace = match self.nodes.iter().chain(&self.others).find(|node| node.name() == name) {
             Some(node) => Namespace::clone(node),
             // One that was removed is no node any more, and its namespace stays until now.
             None => self.site.node(name)?.clone(),
         };
-        let ports: BTreeSet<String> = self
-            .stands
-            .node(name)
-            .iter()
-            .flat_map(|node| &node.interfaces)
-            .filter_map(|end| end.port.clone())
-            .collect();
+        let ends: Vec<_> = self.stands.node(name).iter().flat_map(|node| &node.interfaces).cloned().collect();
         for nodes in [&mut self.nodes, &mut self.others] {
             nodes.retain(|node| node.name() != name);
         }
         self.stands.nodes.retain(|node| node.name != name);
         self.site.lose(name, namespace)?;
-        prepare::wait_gone(&self.host, &ports)
+        prepare::wait_gone(&self.host, &ends.iter().filter_map(|end| end.port.clone()).collect())?;
+        for peer in ends.iter().filter_map(|end| end.peer.as_ref()) {
+            if let Some(there) = self.nodes.iter().find(|node| node.name() == peer.node) {
+                prepare::wait_gone(there, &BTreeSet::from([peer.interface.clone()]))?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes a reply: reads back what it says and what was asked of `part`, and goes on with it.

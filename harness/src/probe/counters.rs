@@ -58,6 +58,7 @@ impl Counter {
         } else {
             two_lines(&read("snmp")?, &self.name).or(two_lines(&read("netstat")?, &self.name))
         };
+        let found = found.or_else(|| is_of_a_type(&self.name).then_some(0));
         found.ok_or_else(|| Error::Unsupported(format!("this kernel has no counter {}", self.name)))
     }
 }
@@ -100,19 +101,23 @@ impl fmt::Display for Count {
 }
 
 fn of_device(stats: &Stats64, name: &str) -> Option<u64> {
-    Some(match name {
-        "rx_packets" => stats.rx_packets,
-        "tx_packets" => stats.tx_packets,
-        "rx_bytes" => stats.rx_bytes,
-        "tx_bytes" => stats.tx_bytes,
-        "rx_errors" => stats.rx_errors,
-        "tx_errors" => stats.tx_errors,
-        "rx_dropped" => stats.rx_dropped,
-        "tx_dropped" => stats.tx_dropped,
-        "rx_nohandler" => stats.rx_nohandler,
-        "multicast" => stats.multicast,
-        _ => return None,
-    })
+    macro_rules! named {
+        ($($known:ident)*) => { match name { $(stringify!($known) => Some(stats.$known),)* _ => None } };
+    }
+    named!(
+        rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped multicast collisions
+        rx_length_errors rx_over_errors rx_crc_errors rx_frame_errors rx_fifo_errors rx_missed_errors rx_nohandler
+        tx_aborted_errors tx_carrier_errors tx_fifo_errors tx_heartbeat_errors tx_window_errors
+        rx_compressed tx_compressed
+    )
+}
+
+/// Whether it counts ICMP messages of one type (`IcmpMsgOutType3`, `Icmp6InType128`), which the kernel lists once there
+/// was one.
+fn is_of_a_type(name: &str) -> bool {
+    let message = name.strip_prefix("IcmpMsg").or_else(|| name.strip_prefix("Icmp6"));
+    let way = message.and_then(|rest| rest.strip_prefix("In").or_else(|| rest.strip_prefix("Out")));
+    way.and_then(|rest| rest.strip_prefix("Type")).is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
 /// `Ip6OutForwDatagrams    7`
@@ -142,14 +147,23 @@ mod tests {
         probe::testing::{look, pair},
     };
 
-    /// Each of the three files is read, and an unknown name is told as such.
+    /// Each of the three files is read, and an unknown name is told as such; of ICMP's types the kernel lists only those
+    /// that it has counted.
     #[test]
     fn counters_are_found_by_nstats_names() {
-        let namespace = Namespace::new("alone").unwrap();
+        let (a, b) = pair();
         for name in ["IpForwDatagrams", "TcpExtIPReversePathFilter", "IcmpInRedirects", "Ip6OutForwDatagrams"] {
-            assert_eq!(namespace.counter(name).read().unwrap(), 0, "{name}");
+            assert_eq!(a.counter(name).read().unwrap(), 0, "{name}");
         }
-        assert!(matches!(namespace.counter("IpNothing").read(), Err(Error::Unsupported(_))));
+        for name in ["IpNothing", "IcmpMsgOutType", "IcmpMsgType3", "Icmp6OutType999"] {
+            assert!(matches!(a.counter(name).read(), Err(Error::Unsupported(_))), "{name}");
+        }
+        let replies = ["IcmpMsgOutType0", "Icmp6OutType129"].map(|name| b.counter(name));
+        assert_eq!(replies.each_ref().map(|replies| replies.read().unwrap()), [0, 0]);
+        for address in ["10.0.0.2", "fd00::2"] {
+            assert!(look(&a.ping(address.parse::<IpAddr>().unwrap())).answered());
+        }
+        assert_eq!(replies.map(|replies| replies.read().unwrap()), [1, 1]);
     }
 
     /// A frame larger than the receiver's MTU and a VLAN tag allow is dropped, and counted at both ends.
@@ -167,6 +181,10 @@ mod tests {
         assert_eq!(drops(), before);
         assert!(!look(&a.ping(there).size(1420 - 28).dont_fragment()).answered());
         assert_eq!(drops(), before.map(|count| count + 1));
+        let sysfs = "/sys/class/net/lo/statistics";
+        for name in fs::read_dir(sysfs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+            a.counter(&name).on("lo").read().unwrap();
+        }
         assert!(matches!(a.counter("tx_nothing").on("a0").read(), Err(Error::Unsupported(_))));
         assert!(a.counter("tx_dropped").on("a9").read().is_err());
     }

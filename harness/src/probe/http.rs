@@ -3,7 +3,12 @@
 use std::{io, net::TcpStream, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Method, Request, body::Bytes, client::conn::http1, header::HOST};
+use hyper::{
+    HeaderMap, Method, Request,
+    body::Bytes,
+    client::conn::http1,
+    header::{CONTENT_LENGTH, HOST},
+};
 use hyper_util::rt::TokioIo;
 use socket2::Socket;
 use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
@@ -36,6 +41,7 @@ impl Namespace {
             path: "/".into(),
             headers: Vec::new(),
             body: Bytes::new(),
+            timeout: Duration::from_secs(2).mul_f64(time_scale()).min(Duration::from_secs(10)),
         }
     }
 }
@@ -64,6 +70,8 @@ pub struct Http {
     path: String,
     headers: Vec<(String, String)>,
     body: Bytes,
+    /// How long a whole answer may take.
+    timeout: Duration,
 }
 
 from_where!(Http);
@@ -87,6 +95,12 @@ impl Http {
     /// `DELETE`.
     pub fn delete(self) -> Self {
         self.asking(Method::DELETE, Vec::new())
+    }
+
+    /// How long each look waits for the whole answer, instead of 2 s (times the [`time_scale`], at most 10 s).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     fn asking(self, method: Method, body: Vec<u8>) -> Self {
@@ -142,6 +156,14 @@ impl Probe for Http {
         seen.answered()
     }
 
+    /// What changes something at the server is not asked again: a connection goes the same way.
+    fn retrace(&self, deadline: Deadline) {
+        match self.method {
+            Method::GET => drop(self.look(deadline)),
+            _ => drop(connect(&self.namespace, &self.origin, &self.to)),
+        }
+    }
+
     fn journey(&self) -> Option<Journey> {
         Some(self.origin.journey(&self.namespace, &self.to.target, Carries::Tcp(self.to.port)))
     }
@@ -162,7 +184,7 @@ impl Http {
 
     async fn ask_over(&self, socket: Socket, request: Asked) -> Result<Outcome> {
         let (mut sender, driver) = handshake(socket).await.map_err(|error| self.error(error))?;
-        let outcome = ask(&mut sender, request).await;
+        let outcome = ask(&mut sender, request, self.timeout).await;
         drop(driver);
         Ok(outcome)
     }
@@ -172,6 +194,10 @@ impl Http {
         let mut headed = self.headers.iter().fold(start, |request, (name, value)| request.header(name, value));
         if self.headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case(HOST.as_str())) {
             headed = headed.header(HOST, self.to.address().to_string());
+        }
+        // Of an empty body it says nothing by itself, and a server may insist (411).
+        if matches!(self.method, Method::POST | Method::PUT) && self.body.is_empty() {
+            headed = headed.header(CONTENT_LENGTH, 0);
         }
         let wrong = |error| Error::Usage(format!("{} cannot be asked: {error}", self.describe()));
         headed.body(Full::new(self.body.clone())).map_err(wrong)
@@ -183,9 +209,7 @@ impl Http {
 }
 
 /// Asks over a connection.
-async fn ask(sender: &mut Sender, request: Asked) -> Outcome {
-    // A server that is slow must not look like one that is cut off.
-    let limit = Duration::from_secs(2).mul_f64(time_scale()).min(Duration::from_secs(10));
+async fn ask(sender: &mut Sender, request: Asked, limit: Duration) -> Outcome {
     let answered = async {
         // An earlier answer on this connection may not have been put away yet.
         sender.ready().await?;
@@ -251,7 +275,7 @@ impl Probe for Kept {
 
     fn look(&self, _: Deadline) -> Result<Outcome> {
         let request = self.http.request()?;
-        Ok(runtime::block_on(async { ask(&mut *self.sender.lock().await, request).await }))
+        Ok(runtime::block_on(async { ask(&mut *self.sender.lock().await, request, self.http.timeout).await }))
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -267,116 +291,17 @@ impl Probe for Kept {
         self.http.last_word(seen) || seen.heard == Heard::Reset
     }
 
+    fn retrace(&self, deadline: Deadline) {
+        match self.http.method {
+            Method::GET => drop(self.look(deadline)),
+            _ => self.http.retrace(deadline),
+        }
+    }
+
     fn journey(&self) -> Option<Journey> {
         self.http.journey()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        io::{Read, Write},
-        net::{IpAddr, Ipv4Addr},
-    };
-
-    use super::*;
-    use crate::{
-        Seen,
-        probe::testing::{look, pair},
-    };
-
-    const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-
-    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
-    ///
-    /// The server tells whom it saw, over both IP versions; large bodies arrive whole; a dropped server refuses.
-    #[test]
-    fn the_server_tells_whom_it_saw() {
-        let (a, b) = pair();
-        let server = b.serve_http((TWO, 80)).unwrap();
-        let outcome = look(&a.http((TWO, 80)).get());
-        let Heard::Status { code: 200, client: "10.0.0.1", server: "b", body, .. } = outcome.seen() else {
-            panic!("{outcome}")
-        };
-        assert!(body.starts_with("b saw 10.0.0.1 port "), "{body}");
-        let outcome = look(&a.http((TWO, 80)).body_of(1 << 20));
-        assert!(matches!(outcome.seen(), Heard::Status { code: 200, .. }), "{outcome}");
-        let outcome = look(&a.http((TWO, 80)).path("/bytes/x"));
-        assert!(matches!(outcome.seen(), Heard::Status { code: 400, .. }), "{outcome}");
-        assert_eq!(server.requests(), 3);
-        assert!(server.clients().iter().all(|client| client.ip() == Ipv4Addr::new(10, 0, 0, 1)));
-
-        let two: IpAddr = "fd00::2".parse().unwrap();
-        let _v6 = b.serve_http((two, 80)).unwrap();
-        let outcome = look(&a.http((two, 80)).get());
-        assert!(matches!(outcome.seen(), Heard::Status { code: 200, client: "fd00::1", .. }), "{outcome}");
-
-        drop(server);
-        let deadline = Deadline::after(Duration::from_secs(5));
-        while look(&a.http((TWO, 80)).get()).heard != Heard::Refused {
-            assert!(!deadline.passed(), "the dropped server still serves");
-        }
-    }
-
-    /// A connection that is kept is one to the server, and shows when it is reset.
-    #[test]
-    fn a_kept_connection_is_used_again() {
-        let (a, b) = pair();
-        let server = b.serve_http((TWO, 80)).unwrap();
-        let kept = a.http((TWO, 80)).connect().unwrap();
-        for _ in 0..3 {
-            let outcome = look(&kept);
-            assert!(matches!(outcome.seen(), Heard::Status { code: 200, .. }), "{outcome}");
-        }
-        let clients = server.clients();
-        assert!(clients.len() == 3 && clients.iter().all(|client| *client == clients[0]), "{clients:?}");
-        drop(server);
-        let deadline = Deadline::after(Duration::from_secs(5));
-        while look(&kept).heard != Heard::Reset {
-            assert!(!deadline.passed(), "the connection outlives its server");
-        }
-        let error = a.http((TWO, 81)).connect().err().unwrap().to_string();
-        assert!(error.contains("refused"), "{error}");
-    }
-
-    /// A request goes out with its method, headers and body, and the answer's headers are seen.
-    #[test]
-    fn a_request_has_a_method_headers_and_a_body() {
-        let (a, b) = pair();
-        let listener = b.run(|| std::net::TcpListener::bind((TWO, 80)).unwrap()).unwrap();
-        let server = std::thread::spawn(move || {
-            let (mut client, _) = listener.accept().unwrap();
-            let (mut heard, mut buffer) = (Vec::new(), [0; 1024]);
-            while !heard.ends_with(b"{}") {
-                let count = client.read(&mut buffer).unwrap();
-                assert!(count > 0, "{}", String::from_utf8_lossy(&heard));
-                heard.extend_from_slice(&buffer[..count]);
-            }
-            client.write_all(b"HTTP/1.1 201 Created\r\nLocation: /networks/net1\r\nContent-Length: 0\r\n\r\n").unwrap();
-            String::from_utf8(heard).unwrap()
-        });
-        let request = a.http((TWO, 80)).post("{}").path("/networks").header("Authorization", "Bearer x");
-        let described = "a: curl -X POST -H 'Authorization: Bearer x' -d '{}' http://10.0.0.2:80/networks";
-        assert_eq!(request.describe(), described);
-        let seen = look(&request);
-        let Heard::Status { code: 201, headers, .. } = seen.seen() else { panic!("{seen}") };
-        assert!(headers.contains("location: /networks/net1\n"), "{headers}");
-        let heard = server.join().unwrap();
-        assert!(heard.starts_with("POST /networks HTTP/1.1\r\n"), "{heard}");
-        for line in ["authorization: Bearer x", "host: 10.0.0.2:80", "content-length: 2"] {
-            assert!(heard.to_lowercase().contains(&format!("\r\n{}\r\n", line.to_lowercase())), "{heard}");
-        }
-        let wrong = a.http((TWO, 80)).header("no header", "").look(Deadline::after(Duration::from_secs(5)));
-        assert!(wrong.unwrap_err().to_string().contains("cannot be asked: invalid HTTP header name"));
-    }
-
-    /// A server that accepts and says nothing is told from one that is not reached.
-    #[test]
-    fn a_mute_server_is_a_time_out_with_a_note() {
-        let (a, b) = pair();
-        let _mute = b.run(|| std::net::TcpListener::bind((TWO, 80)).unwrap()).unwrap();
-        let outcome = look(&a.http((TWO, 80)).get());
-        assert!(matches!(outcome.seen(), Heard::TimedOut), "{outcome}");
-        assert!(outcome.to_string().contains("connected, but"), "{outcome}");
-    }
-}
+mod tests;

@@ -103,6 +103,11 @@ pub trait Probe {
         false
     }
 
+    /// Sends once more what a look sends, for an explanation to follow it; less, where a look changes something.
+    fn retrace(&self, deadline: Deadline) {
+        drop(self.look(deadline));
+    }
+
     /// The packet whose way is walked to explain a failure; none where the probe sends nothing.
     fn journey(&self) -> Option<Journey> {
         None
@@ -142,6 +147,10 @@ impl<P: Probe> Probe for Retried<P> {
 
     fn depends_on_ports(&self) -> bool {
         self.0.depends_on_ports()
+    }
+
+    fn retrace(&self, deadline: Deadline) {
+        self.0.retrace(deadline);
     }
 
     fn journey(&self) -> Option<Journey> {

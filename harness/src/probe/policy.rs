@@ -45,6 +45,8 @@ pub struct PolicyRule {
     pub oif: Option<String>,
     /// The firewall mark that it holds for.
     pub fwmark: Option<u32>,
+    /// The bits of the mark that count; all, where there is a mark and this is `None`.
+    pub fwmask: Option<u32>,
     /// Whether it holds for all packets but those.
     pub not: bool,
     /// The table in which routes are looked up, 254 for `main`; `None` where it does something else.
@@ -91,7 +93,7 @@ impl Policy {
 
 impl PolicyRule {
     fn of(message: &RuleMessage) -> Self {
-        use RuleAttribute::{Destination, FwMark, Iifname, Oifname, Priority, Source, Table};
+        use RuleAttribute::{Destination, FwMark, FwMask, Iifname, Oifname, Priority, Source, Table};
         let header = &message.header;
         let mut rule = Self {
             priority: 0,
@@ -101,6 +103,7 @@ impl PolicyRule {
             iif: None,
             oif: None,
             fwmark: None,
+            fwmask: None,
             not: header.flags.contains(RuleFlags::Invert),
             table: Some(header.table.into()),
             text: String::new(),
@@ -114,10 +117,13 @@ impl PolicyRule {
                 Iifname(name) => rule.iif = Some(name.clone()),
                 Oifname(name) => rule.oif = Some(name.clone()),
                 FwMark(mark) => rule.fwmark = Some(*mark),
+                FwMask(mask) if *mask != u32::MAX => rule.fwmask = Some(*mask),
                 Table(number) => rule.table = Some(*number),
                 _ => {}
             }
         }
+        // The kernel does not say that the mark is 0.
+        rule.fwmark = rule.fwmark.or(rule.fwmask.map(|_| 0));
         if header.action != RuleAction::ToTable || message.attributes.contains(&RuleAttribute::L3MDev(true)) {
             rule.table = None;
         }
@@ -132,8 +138,10 @@ impl PolicyRule {
         if message.header.tos != 0 {
             words += &format!(" tos {:#x}", message.header.tos);
         }
-        words.extend(self.fwmark.iter().map(|mark| format!(" fwmark {mark:#x}")));
-        words.extend(message.attributes.iter().filter_map(mask));
+        words.extend(
+            self.fwmark.iter().map(|mark| if *mark == 0 { " fwmark 0".into() } else { format!(" fwmark {mark:#x}") }),
+        );
+        words.extend(self.fwmask.iter().map(|mask| format!("/{mask:#x}")));
         words.extend(self.iif.iter().map(|name| format!(" iif {name}")));
         words.extend(self.oif.iter().map(|name| format!(" oif {name}")));
         let mut conditions: Vec<_> = message.attributes.iter().filter_map(condition).collect();
@@ -153,13 +161,6 @@ impl PolicyRule {
 /// A prefix of its whole length is an address.
 fn short(prefix: IpNet) -> String {
     if prefix.prefix_len() == prefix.max_prefix_len() { prefix.addr().to_string() } else { prefix.to_string() }
-}
-
-fn mask(attribute: &RuleAttribute) -> Option<String> {
-    match attribute {
-        RuleAttribute::FwMask(mask) if *mask != u32::MAX && *mask != 0 => Some(format!("/{mask:#x}")),
-        _ => None,
-    }
 }
 
 /// What else it holds for, and which of the conditions is printed first.
@@ -262,6 +263,7 @@ mod tests {
             "tos 0x10 oif eth9 lookup 100 suppress_ifgroup 7 priority 104",
             "from 203.0.113.0/24 unreachable priority 105",
             "goto 32766 priority 106",
+            "fwmark 0/0x1 lookup 200 priority 108",
         ] {
             ip(&host, &format!("rule add {rule}"));
         }
