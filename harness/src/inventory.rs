@@ -1,4 +1,4 @@
-//! Inventories: all that someone can leave behind in a namespace, and what changed between two of them.
+//! Inventories: what someone can leave behind in a namespace, and what changed between two of them.
 //!
 //! What changes by itself is left out by design, since it would be told as a change although nobody made it:
 //!
@@ -8,7 +8,12 @@
 //! - IPv6 link-local addresses, the routes and multicast filters that come with addresses: the kernel's own, whenever a link comes up;
 //! - sysctls that are only in one of the two inventories: they come and go with a device, which is told itself, or with a
 //!   module of the kernel's, which somebody else on the machine may have loaded;
-//! - sysctls that count (`nf_conntrack_count`), or that repeat what a link says (`conf.DEV.mtu`).
+//! - sysctls that count (`nf_conntrack_count`), or that repeat what a link says (`conf.DEV.mtu`);
+//! - elements of nftables sets that packets or time change (`flags dynamic`, `flags timeout`).
+//!
+//! Not looked at: xfrm states and policies, nftables' named counters, quotas and flowtables, the parameters of queueing
+//! disciplines, tc filters, address labels, MPTCP endpoints, aliases and further names of links; files and processes, of
+//! which [`World`](crate::World) tells.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,6 +61,8 @@ pub enum Kind {
     Qdisc,
     /// A firewall table.
     Table,
+    /// A named set or map of a firewall table's, with its elements.
+    Set,
     /// A firewall chain.
     Chain,
     /// A firewall rule.
@@ -82,6 +89,17 @@ pub struct Change {
     pub sign: Sign,
     /// It, in the words of the tool that shows it.
     pub text: String,
+}
+
+/// Sets without what packets put into them.
+fn set_lines(table: &Table) -> Vec<String> {
+    let line = |set: &String| {
+        let cut = set.split_once(" elements = ").map(|(head, _)| head);
+        let changes = |head: &&str| head.contains(" flags ") && (head.contains("dynamic") || head.contains("timeout"));
+        let text = cut.filter(changes).map_or_else(|| set.clone(), |head| format!("{head} }}"));
+        format!("{} {} {text}", table.family, table.name)
+    };
+    table.sets.iter().map(line).collect()
 }
 
 /// A chain with its hook and policy: `chain inet netproof forward type filter hook forward priority filter; policy accept;`
@@ -129,6 +147,7 @@ impl Inventory {
         let rules = &state.rules;
         let tables = rules.tables.iter().map(|table| format!("table {} {}", table.family, table.name));
         list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());
+        list(Kind::Set, rules.tables.iter().flat_map(set_lines).collect());
         list(Kind::Chain, rules.tables.iter().flat_map(chain_lines).collect());
         list(Kind::Rule, rules.tables.iter().flat_map(rule_lines).collect());
         Ok(Self { lines, sysctls: sysctls(namespace)? })
@@ -316,6 +335,7 @@ impl fmt::Display for Kind {
             Self::Fdb => "fdb",
             Self::Qdisc => "qdisc",
             Self::Table => "table",
+            Self::Set => "set",
             Self::Chain => "chain",
             Self::Rule => "rule",
             Self::Sysctl => "sysctl",

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     neighbour_table::{NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter},
     route::RouteType,
 };
@@ -99,9 +99,18 @@ impl Namespace {
     }
 
     pub(crate) fn dump_neighbours(&self, family: AddressFamily) -> Result<Vec<NeighbourMessage>> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family;
         let doing = if family == AddressFamily::Bridge { "listing the FDB" } else { "listing neighbours" };
+        self.entries(doing, family, NeighbourFlags::empty())
+    }
+
+    /// The addresses that are answered for (`ip neigh show proxy`).
+    pub(crate) fn dump_proxies(&self) -> Result<Vec<NeighbourMessage>> {
+        self.entries("listing proxied neighbours", AddressFamily::Unspec, NeighbourFlags::Proxy)
+    }
+
+    fn entries(&self, doing: &str, family: AddressFamily, flags: NeighbourFlags) -> Result<Vec<NeighbourMessage>> {
+        let mut message = NeighbourMessage::default();
+        (message.header.family, message.header.flags) = (family, flags);
         let found = self.ask(doing, RouteNetlinkMessage::GetNeighbour(message), true)?;
         let neighbours = found.into_iter().filter_map(|message| match message {
             RouteNetlinkMessage::NewNeighbour(neighbour) => Some(neighbour),

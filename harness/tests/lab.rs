@@ -257,7 +257,7 @@ fn a_joined_node_is_lost() {
     lab.lose("netns2").unwrap();
     assert_eq!(
         lab.node("netns1").link("veth1-1").look(Deadline::after(Duration::ZERO)).unwrap().to_string(),
-        "no such link"
+        "there is no such link"
     );
     let error = lab.add(netns2, Vec::new()).unwrap_err().to_string();
     assert!(error.contains("netns2 is joined to netns1 by a veth"), "{error}");

@@ -101,3 +101,35 @@ fn order_is_told_where_it_counts() {
     assert!(difference(Kind::Rule, &lines(&["a", "a"]), &lines(&["a", "a"])).is_empty());
     assert_eq!(texts(&difference(Kind::Rule, &lines(&["a", "a"]), &lines(&["a"]))), ["- rule a"]);
 }
+
+/// What daemons leave that route and answer for others is told: proxied neighbours, what a route says besides, sets.
+#[test]
+fn what_daemons_leave_is_told() {
+    let (host, _nodes) = bridged();
+    let run = |line: &str| {
+        let output = host.run(|| std::process::Command::new("sh").args(["-c", line]).output()).unwrap().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    };
+    run("ip route add default via 10.0.0.1; nft 'table ip mine { set seen { type ipv4_addr; flags timeout; }
+        map to { type ipv4_addr : verdict; }; }'");
+    let before = Inventory::of(&host).unwrap();
+    run("ip neigh add proxy 10.0.0.77 dev br0; ip -6 neigh add proxy fd00::77 dev br0
+        ip route change default via 10.0.0.1 mtu lock 1300 advmss 1260 initcwnd 5
+        ip route add 10.7.0.0/16 tos 0x10 via 10.0.0.1
+        ip rule add lookup 100 priority 10 protocol static
+        nft add element ip mine seen '{ 10.1.1.1 timeout 1h }'; nft add element ip mine to '{ 10.1.1.1 : drop }'");
+    let changes = before.changes(&Inventory::of(&host).unwrap());
+    assert_eq!(
+        texts(&changes),
+        [
+            "- route default via 10.0.0.1 dev br0",
+            "+ route 10.7.0.0/16 via 10.0.0.1 dev br0 tos 0x10",
+            "+ route default via 10.0.0.1 dev br0 mtu lock 1300 advmss 1260 initcwnd 5",
+            "+ policy 10: from all lookup 100 proto static",
+            "+ neighbour 10.0.0.77 dev br0 proxy",
+            "+ neighbour fd00::77 dev br0 proxy",
+            "- set ip mine map to { type ipv4_addr : verdict; }",
+            "+ set ip mine map to { type ipv4_addr : verdict; elements = { 10.1.1.1 : drop } }",
+        ]
+    );
+}

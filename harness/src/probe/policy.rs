@@ -5,6 +5,7 @@ use std::{fmt, net::IpAddr};
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
+    route::RouteProtocol,
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
 
@@ -179,11 +180,12 @@ fn condition(attribute: &RuleAttribute) -> Option<(u8, String)> {
 
 /// What else it does.
 fn consequence(attribute: &RuleAttribute) -> Option<String> {
-    use RuleAttribute::{Goto, SuppressIfGroup, SuppressPrefixLen};
+    use RuleAttribute::{Goto, Protocol, SuppressIfGroup, SuppressPrefixLen};
     Some(match attribute {
         SuppressPrefixLen(length) if *length != u32::MAX => format!(" suppress_prefixlength {length}"),
         SuppressIfGroup(group) if *group != u32::MAX => format!(" suppress_ifgroup {group}"),
         Goto(target) => format!(" goto {target}"),
+        Protocol(maker) if !matches!(maker, RouteProtocol::Unspec | RouteProtocol::Kernel) => format!(" proto {maker}"),
         _ => return None,
     })
 }
@@ -263,6 +265,7 @@ mod tests {
             "tos 0x10 oif eth9 lookup 100 suppress_ifgroup 7 priority 104",
             "from 203.0.113.0/24 unreachable priority 105",
             "goto 32766 priority 106",
+            "lookup 200 priority 109 protocol static",
             "fwmark 0/0x1 lookup 200 priority 108",
         ] {
             ip(&host, &format!("rule add {rule}"));

@@ -13,6 +13,8 @@ pub(crate) mod flags {
     pub(crate) const CONSTANT: u32 = 2;
     pub(crate) const INTERVAL: u32 = 4;
     pub(crate) const MAP: u32 = 8;
+    pub(crate) const TIMEOUT: u32 = 16;
+    pub(crate) const DYNAMIC: u32 = 32;
 }
 
 /// A set as the kernel keeps it.
@@ -80,14 +82,16 @@ impl KernelSet {
         };
         let (word, to) = if self.flags & flags::MAP != 0 { ("map", " : verdict") } else { ("set", "") };
         let kind = keys.iter().map(|key| key.name.as_ref()).collect::<Vec<_>>().join(" . ");
-        let interval = if self.flags & flags::INTERVAL != 0 { " flags interval;" } else { "" };
+        let named = [(flags::INTERVAL, "interval"), (flags::DYNAMIC, "dynamic"), (flags::TIMEOUT, "timeout")];
+        let set: Vec<&str> = named.iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, name)| *name).collect();
+        let flags = if set.is_empty() { String::new() } else { format!(" flags {};", set.join(",")) };
         let elements = Set::Elements(self.elements(&keys));
         let elements = if self.elements.is_empty() {
             String::new()
         } else {
             format!(" elements = {}", print_set(&keys, &elements))
         };
-        format!("{word} {} {{ type {kind}{to};{interval}{elements} }}", self.name)
+        format!("{word} {} {{ type {kind}{to};{flags}{elements} }}", self.name)
     }
 
     /// The elements as one writes them.

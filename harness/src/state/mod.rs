@@ -90,7 +90,7 @@ impl State {
     /// What the namespace knows of the neighbour with this address, on this device.
     #[must_use]
     pub fn neighbour(&self, address: IpAddr, dev: &str) -> Option<&Neighbour> {
-        self.neighbours.iter().find(|neighbour| neighbour.address == address && neighbour.dev == dev)
+        self.neighbours.iter().find(|own| own.address == address && own.dev == dev && !own.proxy)
     }
 
     /// The links in the columns of `ip -brief link`, and what makes a port a port.

@@ -46,11 +46,8 @@ pub struct FdbEntry {
 }
 
 pub(super) fn read(namespace: &Namespace, names: &Names) -> Result<Vec<Neighbour>> {
-    Ok(namespace
-        .dump_neighbours(AddressFamily::Unspec)?
-        .iter()
-        .filter_map(|message| Neighbour::of(message, names))
-        .collect())
+    let all = [namespace.dump_neighbours(AddressFamily::Unspec)?, namespace.dump_proxies()?];
+    Ok(all.iter().flatten().filter_map(|message| Neighbour::of(message, names)).collect())
 }
 
 pub(super) fn read_fdb(namespace: &Namespace, names: &Names) -> Result<Vec<FdbEntry>> {

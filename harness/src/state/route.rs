@@ -5,7 +5,7 @@ use std::{fmt, io, net::IpAddr};
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope},
+    route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
 };
 
 use super::Names;
@@ -38,6 +38,8 @@ pub struct Route {
     pub scope: String,
     /// Its metric; the lowest of several wins.
     pub metric: u32,
+    /// What sets it apart besides, in the words of `ip route`: `mtu 1300 advmss 1260`, `tos 0x10`; none, mostly.
+    pub options: String,
     /// It does not work now: its device is down, or has no carrier.
     pub dead: bool,
     /// Its next hop was learned by an ICMP redirect.
@@ -131,6 +133,7 @@ impl Route {
             protocol: protocol(header.protocol),
             scope: scope(header.scope),
             metric: 0,
+            options: options(message),
             dead: header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
             redirected: header.protocol == RouteProtocol::IcmpRedirect,
         };
@@ -187,6 +190,27 @@ fn scope(scope: RouteScope) -> String {
     }
 }
 
+fn options(message: &RouteMessage) -> String {
+    /// `RTAX_MTU` of rtnetlink(7), as a bit.
+    const MTU: u32 = 1 << 2;
+    let tos = message.header.tos;
+    let mut words = if tos == 0 { Vec::new() } else { vec![format!("tos {tos:#x}")] };
+    let metrics = message.attributes.iter().flat_map(|attribute| match attribute {
+        RouteAttribute::Metrics(metrics) => metrics.as_slice(),
+        _ => &[],
+    });
+    let metrics: Vec<_> = metrics.collect();
+    let locked = metrics.iter().any(|metric| matches!(metric, RouteMetric::Lock(mask) if mask & MTU != 0));
+    words.extend(metrics.into_iter().filter_map(|metric| match metric {
+        RouteMetric::Lock(_) => None,
+        RouteMetric::Mtu(mtu) if locked => Some(format!("mtu lock {mtu}")),
+        RouteMetric::CcAlgo(name) => Some(format!("congctl {name}")),
+        // `Advmss(1260)`
+        other => Some(format!("{other:?}").to_lowercase().replace('(', " ").replace(')', "")),
+    }));
+    words.join(" ")
+}
+
 /// As `ip route` prints it: `10.20.0.0/16 dev br0 proto kernel scope link src 10.20.0.1`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -218,6 +242,9 @@ impl fmt::Display for Route {
         }
         if self.metric != 0 {
             write!(f, " metric {}", self.metric)?;
+        }
+        if !self.options.is_empty() {
+            write!(f, " {}", self.options)?;
         }
         if self.dead {
             f.write_str(" linkdown")?;
