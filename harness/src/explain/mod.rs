@@ -62,6 +62,9 @@ fn echo(journey: &Journey) -> Result<Outcome> {
     if let Some(source) = journey.source {
         ping = ping.source(source);
     }
+    if let Some(mark) = journey.mark {
+        ping = ping.mark(mark);
+    }
     if let Some(whole) = journey.whole {
         let headers = if journey.to.address.is_ipv4() { 28 } else { 48 };
         ping = ping.size(whole.saturating_sub(headers)).dont_fragment();

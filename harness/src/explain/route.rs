@@ -43,8 +43,9 @@ impl Walk<'_> {
     pub fn forbidden(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<Option<String>> {
         let state = &self.scene.places[place];
         let iif = by.map_or("lo", |spot| self.scene.dev(spot));
+        let mark = self.journey.mark.filter(|_| by.is_none() && !packet.answer).unwrap_or(0);
         for rule in state.namespace.policy().list()? {
-            if !holds(&rule, iif, packet) {
+            if !holds(&rule, iif, mark, packet) {
                 continue;
             }
             let found = rule.table.and_then(|table| best(state, table, packet));
@@ -94,8 +95,8 @@ fn best<'a>(state: &'a State, table: u32, packet: &Travelling) -> Option<&'a Rou
     state.routes.iter().filter(covers).max_by_key(rank)
 }
 
-/// Whether the rule is known to hold for a packet without a mark.
-fn holds(rule: &PolicyRule, iif: &str, packet: &Travelling) -> bool {
+/// Whether the rule is known to hold for a packet.
+fn holds(rule: &PolicyRule, iif: &str, mark: u32, packet: &Travelling) -> bool {
     let others = [" tos ", " uidrange ", " ipproto ", " sport ", " dport ", " tun_id "];
     if rule.v6 != packet.to.is_ipv6() || others.iter().any(|other| rule.text.contains(other)) {
         return false;
@@ -103,6 +104,6 @@ fn holds(rule: &PolicyRule, iif: &str, packet: &Travelling) -> bool {
     let from = rule.from.is_none_or(|from| packet.from.is_some_and(|source| from.contains(&source)));
     let to = rule.to.is_none_or(|to| to.contains(&packet.to));
     let iif = rule.iif.as_deref().is_none_or(|name| name == iif);
-    let rest = rule.oif.is_none() && rule.fwmark.is_none_or(|mark| mark == 0);
-    (from && to && iif && rest) != rule.not
+    let marked = rule.fwmark.is_none_or(|wanted| (wanted ^ mark) & rule.fwmask.unwrap_or(u32::MAX) == 0);
+    (from && to && iif && marked && rule.oif.is_none()) != rule.not
 }

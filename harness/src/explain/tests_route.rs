@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::tests::{cause, explanation, lab};
-use crate::link;
+use crate::{Probe, link};
 
 /// A policy rule of a router's that forbids is named, whatever it holds for, and no route of a table that none looks up.
 ///
@@ -45,4 +45,22 @@ fn a_router_that_is_heard() {
     host.apply(link::set_mtu("eth0", 1300)).unwrap();
     let cause = cause(&one.ping(lab.outside()).size(1372).dont_fragment());
     assert!(cause.ends_with("whose MTU is 1300: host says so with an ICMP error (frag-needed)"), "{cause}");
+}
+
+/// A packet is looked up by its mark, and so is why it finds no way.
+///
+///     [netns1] --- [host: br0] --- [netns2]
+#[test]
+fn a_marked_packet() {
+    let (lab, _host, one, two) = lab("gateway-one-subnet");
+    let rule = ["rule", "add", "fwmark", "0x1/0xf", "unreachable"];
+    lab.command("ip").unwrap().args(rule).inside(&one).read(Duration::from_secs(10)).unwrap();
+    crate::expect!(one.route_to(&two), Route { dev: "veth1-1", .. });
+    crate::expect!(one.route_to(&two).mark(0x11), NoRoute { error: "ENETUNREACH" | "EHOSTUNREACH" });
+    crate::expect!(one.ping(&two).mark(2), Reply { .. });
+    crate::expect!(one.tcp_to((&two, 80)).mark(2), Refused);
+    for cause in [cause(&one.ping(&two).mark(0x11)), cause(&one.tcp_to((&two, 80)).mark(0x11))] {
+        assert!(cause.ends_with("from all fwmark 0x1/0xf unreachable` forbids it"), "{cause}");
+    }
+    assert_eq!(one.ping(&two).mark(0x11).describe(), "netns1: ping -m 0x11 10.20.20.41 (netns2)");
 }

@@ -138,7 +138,8 @@ impl<'a> Walk<'a> {
                 None => return Err(Stop::Cause(format!("{} has no device {dev}", self.scene.name(place)))),
             },
         };
-        let question = Question { from: packet.from, oif, ..Question::to(packet.to) };
+        let mark = self.journey.mark.filter(|_| !packet.answer);
+        let question = Question { from: packet.from, oif, mark, ..Question::to(packet.to) };
         let route = match question.ask(&self.scene.places[place].namespace)? {
             Ok(route) => route,
             Err(_) => return Err(Stop::Cause(self.no_route(place, None, packet)?)),

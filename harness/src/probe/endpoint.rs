@@ -58,6 +58,7 @@ impl fmt::Display for Endpoint {
 pub(crate) struct Origin {
     pub device: Option<String>,
     pub address: Option<IpAddr>,
+    pub mark: Option<u32>,
     pub port: u16,
 }
 
@@ -68,6 +69,9 @@ impl Origin {
         traffic::queue_errors(&socket, to.is_ipv6())?;
         // The same source port again, look after look.
         socket.set_reuse_address(true)?;
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
         let mut scope = 0;
         if let Some(device) = &self.device {
             socket.bind_device(Some(device.as_bytes()))?;
@@ -84,7 +88,12 @@ impl Origin {
 impl Origin {
     /// The way of what is sent from here.
     pub fn journey(&self, namespace: &Namespace, target: &Target, carries: Carries) -> Journey {
-        Journey { device: self.device.clone(), source: self.address, ..Journey::new(namespace, target, carries) }
+        Journey {
+            device: self.device.clone(),
+            source: self.address,
+            mark: self.mark,
+            ..Journey::new(namespace, target, carries)
+        }
     }
 }
 
@@ -96,6 +105,9 @@ impl fmt::Display for Origin {
         }
         if let Some(address) = &self.address {
             write!(f, " -s {address}")?;
+        }
+        if let Some(mark) = self.mark {
+            write!(f, " -m {mark:#x}")?;
         }
         if self.port != 0 {
             write!(f, " -p {}", self.port)?;

@@ -171,6 +171,8 @@ pub struct Journey {
     pub device: Option<String>,
     /// The source address, where the probe sets one.
     pub source: Option<IpAddr>,
+    /// Its firewall mark, where the probe sets one.
+    pub mark: Option<u32>,
     /// The IP packet's length in bytes, and whether it must not be fragmented, where the probe sets them.
     pub whole: Option<usize>,
 }
@@ -190,7 +192,7 @@ impl Journey {
     /// A packet with nothing special about it.
     #[must_use]
     pub fn new(from: &Namespace, to: &Target, carries: Carries) -> Self {
-        Self { from: from.clone(), to: to.clone(), carries, device: None, source: None, whole: None }
+        Self { from: from.clone(), to: to.clone(), carries, device: None, source: None, mark: None, whole: None }
     }
 }
 

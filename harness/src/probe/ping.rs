@@ -40,6 +40,7 @@ impl Namespace {
             target: target.into(),
             device: None,
             source: None,
+            mark: None,
             ttl: None,
             size: 56,
             fragments: Fragments::Default,
@@ -59,6 +60,7 @@ pub struct Ping {
     target: Target,
     device: Option<String>,
     source: Option<IpAddr>,
+    mark: Option<u32>,
     ttl: Option<u8>,
     size: usize,
     fragments: Fragments,
@@ -74,6 +76,12 @@ impl Ping {
     /// Sends from this address: `ping -I ADDRESS`.
     pub fn source(mut self, address: impl Into<IpAddr>) -> Self {
         self.source = Some(address.into());
+        self
+    }
+
+    /// Sends with this firewall mark, which policy rules look at: `ping -m` (`SO_MARK`).
+    pub fn mark(mut self, mark: u32) -> Self {
+        self.mark = Some(mark);
         self
     }
 
@@ -112,6 +120,9 @@ impl Probe for Ping {
         }
         if let Some(source) = &self.source {
             let _ = write!(line, " -I {source}");
+        }
+        if let Some(mark) = self.mark {
+            let _ = write!(line, " -m {mark:#x}");
         }
         if let Some(ttl) = self.ttl {
             let _ = write!(line, " -t {ttl}");
@@ -156,6 +167,7 @@ impl Probe for Ping {
         Some(Journey {
             device: self.device.clone(),
             source: self.source,
+            mark: self.mark,
             whole: (self.fragments == Fragments::Never).then_some(self.size + headers),
             ..Journey::new(&self.namespace, &self.target, Carries::Echo)
         })
@@ -223,6 +235,9 @@ impl Ping {
         }
         traffic::queue_errors(&socket, v6)?;
         traffic::set_fragments(&socket, v6, self.fragments)?;
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
         if let Some(ttl) = self.ttl {
             traffic::set_ttl(&socket, v6, ttl)?;
         }

@@ -12,8 +12,19 @@ use crate::{Deadline, Error, Namespace, Result, Target, state::Question, watch::
 
 impl Namespace {
     /// Asks the kernel how it would reach `target`. Equivalent to `ip route get TARGET`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("gateway")?;
+    /// let (host, netns1) = (lab.host(), lab.node("netns1"));
+    /// expect!(host.route_to(netns1), Route { dev: "br0", via: "", .. });
+    /// // What came in by a device, and what has a mark, is looked up by other policy rules, maybe.
+    /// expect!(host.route_to(lab.outside()).from(netns1.address()).iif("br0"), Route { dev: "eth0", .. });
+    /// expect!(host.route_to(lab.outside()).mark(0x1), Route { table: 254, .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn route_to(&self, target: impl Into<Target>) -> RouteTo {
-        RouteTo { namespace: self.clone(), target: target.into(), from: None, iif: None }
+        RouteTo { namespace: self.clone(), target: target.into(), from: None, iif: None, mark: None }
     }
 }
 
@@ -25,6 +36,7 @@ pub struct RouteTo {
     target: Target,
     from: Option<IpAddr>,
     iif: Option<String>,
+    mark: Option<u32>,
 }
 
 /// What the kernel answered.
@@ -78,9 +90,15 @@ impl RouteTo {
         self
     }
 
+    /// As if the packet had this firewall mark, which policy rules look at. Equivalent to `ip route get TARGET mark MARK`.
+    pub fn mark(mut self, mark: u32) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
     fn message(&self) -> Result<RouteMessage> {
         let iif = self.iif.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
-        Ok(Question { from: self.from, iif, ..Question::to(self.target.address) }.message())
+        Ok(Question { from: self.from, iif, mark: self.mark, ..Question::to(self.target.address) }.message())
     }
 }
 
@@ -90,7 +108,8 @@ impl Probe for RouteTo {
     fn describe(&self) -> String {
         let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
         let iif = self.iif.iter().map(|dev| format!(" iif {dev}")).collect::<String>();
-        format!("{}: ip route get {}{from}{iif}", self.namespace.name(), self.target)
+        let mark = self.mark.map(|mark| format!(" mark {mark:#x}")).unwrap_or_default();
+        format!("{}: ip route get {}{from}{iif}{mark}", self.namespace.name(), self.target)
     }
 
     fn look(&self, _deadline: Deadline) -> Result<LookUp> {
@@ -121,6 +140,8 @@ impl Probe for RouteTo {
             Group::Ipv6Route,
             Group::Ipv4Address,
             Group::Ipv6Address,
+            Group::Ipv4Rule,
+            Group::Ipv6Rule,
         ])?))
     }
 

@@ -48,6 +48,12 @@ macro_rules! from_where {
                 self
             }
 
+            /// Sends with this firewall mark, which policy rules look at (`SO_MARK`, socket(7)).
+            pub fn mark(mut self, mark: u32) -> Self {
+                self.origin.mark = Some(mark);
+                self
+            }
+
             /// Sends from this port, so that every look is the same flow.
             pub fn from_port(mut self, port: u16) -> Self {
                 self.origin.port = port;

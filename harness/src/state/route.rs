@@ -46,7 +46,7 @@ pub struct Route {
     pub redirected: bool,
 }
 
-/// Which way a packet goes: `ip route get TO from FROM iif IIF oif OIF`.
+/// Which way a packet goes: `ip route get TO from FROM iif IIF oif OIF mark MARK`.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// Where it is to go.
@@ -57,6 +57,8 @@ pub struct Question {
     pub iif: Option<u32>,
     /// The device that it must leave by.
     pub oif: Option<u32>,
+    /// Its firewall mark.
+    pub mark: Option<u32>,
 }
 
 pub(super) fn read(namespace: &Namespace, names: &Names) -> Result<Vec<Route>> {
@@ -77,7 +79,7 @@ impl Question {
     /// Where a packet of the namespace's own for this address goes.
     #[must_use]
     pub fn to(to: IpAddr) -> Self {
-        Self { to, from: None, iif: None, oif: None }
+        Self { to, from: None, iif: None, oif: None, mark: None }
     }
 
     /// The kernel's answer; its refusal is an answer too. For a packet of its own that is `ENETUNREACH`: no route; for one
@@ -115,6 +117,7 @@ impl Question {
         }
         message.attributes.extend(self.iif.map(RouteAttribute::Iif));
         message.attributes.extend(self.oif.map(RouteAttribute::Oif));
+        message.attributes.extend(self.mark.map(RouteAttribute::Mark));
         message
     }
 }
