@@ -110,7 +110,8 @@ impl Node {
         port.unwrap_or_else(|| panic!("{} has no port in the host", self.name()))
     }
 
-    /// It as a target, at this address of its own.
+    /// It as a target, at this address of its own: one that a program of yours gave it, too. Unlike a bare address it is asked
+    /// whether it is there before silence counts for anything.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Target {
         Target { address, label: self.name().into(), namespace: Some(self.inner.namespace.clone()) }

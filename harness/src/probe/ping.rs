@@ -26,6 +26,9 @@ use crate::{
 impl Namespace {
     /// An ICMP echo request to `target`, IPv4 or IPv6. Equivalent to `ping -c 1`, but with no program.
     ///
+    /// A node as the target is asked whether it answers itself before silence counts for anything; a bare address is nobody's,
+    /// and its silence holds though it was mistyped. Of an address that your program gives to a node, say `node.at(address)`.
+    ///
     /// ```no_run
     /// # use netproof::{Deadline, Namespace, Probe};
     /// # use std::{net::Ipv4Addr, time::Duration};

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Namespace {
-    /// Looks at every rule. Equivalent to `nft list ruleset`.
+    /// Looks at every rule of the firewall. Equivalent to `nft list ruleset`; for `ip rule` see [`Namespace::policy`].
     pub fn rules(&self) -> Rules {
         Rules { namespace: self.clone() }
     }

@@ -60,16 +60,32 @@ impl Builder {
         self
     }
 
-    /// Two nodes joined by one veth pair; nodes that are not there yet are added.
-    pub fn joined(mut self, one: (&str, &str), other: (&str, &str)) -> Self {
+    /// Two nodes joined by one veth pair, each end with its addresses; nodes that are not there yet are added. The n-th end of
+    /// a node, from 0, is called `NODE-N`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, Topology, expect};
+    /// // left --- router --- right
+    /// let topology = Topology::builder("routed")
+    ///     .joined(("left", &["192.0.2.2/24"]), ("router", &["192.0.2.1/24"]))
+    ///     .joined(("router", &["198.51.100.1/24"]), ("right", &["198.51.100.2/24"]))
+    ///     .gateway("left", "192.0.2.1")
+    ///     .gateway("right", "198.51.100.1")
+    ///     .build()?;
+    /// let lab = Lab::builder(topology).up()?;
+    /// lab.node("router").set_sysctl("net.ipv4.ip_forward", "1")?;
+    /// expect!(lab.node("left").ping(lab.node("right")), Reply { ttl: 63, .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
+    pub fn joined(mut self, one: (&str, &[&str]), other: (&str, &[&str])) -> Self {
         let count = |builder: &Self, name: &str| builder.topology.node(name).map_or(0, |node| node.interfaces.len());
         let name = |node: &str, count: usize| format!("{node}-{count}");
         let (first, second) = (name(one.0, count(&self, one.0)), name(other.0, count(&self, other.0)));
-        for ((node, address), own, peer) in [(one, &first, (other.0, &second)), (other, &second, (one.0, &first))] {
+        for ((node, addresses), own, peer) in [(one, &first, (other.0, &second)), (other, &second, (one.0, &first))] {
             let interface = Interface {
                 name: own.clone(),
                 peer: Some(Peer { node: peer.0.into(), interface: peer.1.clone() }),
-                addresses: self.prefixes(&[address]),
+                addresses: self.prefixes(addresses),
                 ..Interface::default()
             };
             match self.topology.nodes.iter_mut().find(|known| known.name == node) {
@@ -184,7 +200,11 @@ mod tests {
     /// Two nodes without a bridge.
     #[test]
     fn joined_nodes_name_each_other() {
-        let built = Topology::builder("mine").joined(("a", "10.0.0.1/24"), ("b", "10.0.0.2/24")).build().unwrap();
+        let built = Topology::builder("mine")
+            .joined(("a", &["10.0.0.1/24", "fd00::1/64"]), ("b", &["10.0.0.2/24"]))
+            .build()
+            .unwrap();
         assert_eq!(built.nodes[1].interfaces[0].peer.as_ref().unwrap().interface, "a-0");
+        assert_eq!(built.nodes[0].interfaces[0].addresses.len(), 2);
     }
 }

@@ -176,7 +176,7 @@ impl Child {
 
     /// Waits until its own process exits, or the deadline passes and its process group is killed.
     ///
-    /// Descendants that hold its output open are neither waited for nor killed. Of each output 1 MiB is kept.
+    /// Descendants that hold its output open are neither waited for nor killed. Of each output the first MiB is kept.
     pub fn output(self, deadline: impl Into<Deadline>) -> Result<Output> {
         let in_time = self.printed.wait_for_end(deadline.into());
         if !in_time {

@@ -77,6 +77,9 @@ impl<'world> Command<'world> {
 
     /// The network namespace that it runs in, instead of `host`, with its links in `/sys/class/net`, as with
     /// `ip netns exec`: in a copy of the lab's mounts, so that what it mounts nobody else sees. `/etc/netns` is not read.
+    ///
+    /// Files are the lab's, and common to its nodes: two daemons that write the same path below /run or /etc, a socket or a pid
+    /// file, need a path each.
     pub fn inside(mut self, namespace: &Namespace) -> Self {
         self.inside = namespace.clone();
         self
@@ -84,7 +87,7 @@ impl<'world> Command<'world> {
 
     /// Runs it until its own process exits, or the deadline passes and its process group is killed.
     ///
-    /// Descendants that hold its output open are neither waited for nor killed. Of each output 1 MiB is kept.
+    /// Descendants that hold its output open are neither waited for nor killed. Of each output the first MiB is kept.
     pub fn output(self, deadline: impl Into<Deadline>) -> Result<Output> {
         self.spawn()?.output(deadline)
     }
