@@ -130,24 +130,36 @@ pub fn to_mac(mac: Mac) -> Filter {
 }
 
 /// ARP requests for the target, whoever asks.
+///
+/// # Panics
+/// Where its address is IPv6: see [`neighbour_request_for`].
+#[track_caller]
 pub fn arp_request_for(target: impl Into<Target>) -> Filter {
-    about(target, "arp request for", |frame, address| match frame.packet {
+    about(only_v4(target), "arp request for", |frame, address| match frame.packet {
         Packet::Arp { op: 1, target_ip, .. } => address == target_ip,
         _ => false,
     })
 }
 
 /// ARP requests that the sender makes.
+///
+/// # Panics
+/// Where its address is IPv6, which asks by neighbour solicitations.
+#[track_caller]
 pub fn arp_request_from(sender: impl Into<Target>) -> Filter {
-    about(sender, "arp request from", |frame, address| match frame.packet {
+    about(only_v4(sender), "arp request from", |frame, address| match frame.packet {
         Packet::Arp { op: 1, sender_ip, .. } => address == sender_ip,
         _ => false,
     })
 }
 
 /// ARP replies in which the sender says where it is.
+///
+/// # Panics
+/// Where its address is IPv6: see [`neighbour_reply_from`].
+#[track_caller]
 pub fn arp_reply_from(sender: impl Into<Target>) -> Filter {
-    about(sender, "arp reply from", |frame, address| match frame.packet {
+    about(only_v4(sender), "arp reply from", |frame, address| match frame.packet {
         Packet::Arp { op: 2, sender_ip, .. } => address == sender_ip,
         _ => false,
     })
@@ -160,24 +172,36 @@ pub fn arp() -> Filter {
 }
 
 /// ARP frames in which an address is announced: sender and target address are the same (RFC 5227).
+///
+/// # Panics
+/// Where it is IPv6: see [`announcement_of`].
+#[track_caller]
 pub fn arp_announcement_of(address: impl Into<Target>) -> Filter {
-    about(address, "arp announcement of", |frame, address| match frame.packet {
+    about(only_v4(address), "arp announcement of", |frame, address| match frame.packet {
         Packet::Arp { sender_ip, target_ip, .. } => address == sender_ip && sender_ip == target_ip,
         _ => false,
     })
 }
 
 /// Neighbour solicitations for the target: IPv6's ARP requests.
+///
+/// # Panics
+/// Where its address is IPv4: see [`neighbour_request_for`].
+#[track_caller]
 pub fn neighbour_solicitation_for(target: impl Into<Target>) -> Filter {
-    about(target, "neighbour solicitation for", |frame, address| match frame.packet {
+    about(only_v6(target), "neighbour solicitation for", |frame, address| match frame.packet {
         Packet::NeighbourSolicitation { target, .. } => address == target,
         _ => false,
     })
 }
 
 /// Neighbour advertisements about the target: IPv6's ARP replies.
+///
+/// # Panics
+/// Where its address is IPv4: see [`neighbour_reply_from`].
+#[track_caller]
 pub fn neighbour_advertisement_of(target: impl Into<Target>) -> Filter {
-    about(target, "neighbour advertisement of", |frame, address| match frame.packet {
+    about(only_v6(target), "neighbour advertisement of", |frame, address| match frame.packet {
         Packet::NeighbourAdvertisement { target, .. } => address == target,
         _ => false,
     })
@@ -201,7 +225,7 @@ pub fn neighbour_reply_from(sender: impl Into<Target>) -> Filter {
     if sender.address.is_ipv4() { arp_reply_from(sender) } else { neighbour_advertisement_of(sender) }
 }
 
-/// IP packets from this address.
+/// IP packets from this address; ARP is none, and is picked by [`arp_request_from`] and [`arp_reply_from`].
 pub fn ip_from(sender: impl Into<Target>) -> Filter {
     about(sender, "from", |frame, address| frame.ip().is_some_and(|ip| ip.source == address))
 }
@@ -296,6 +320,21 @@ pub fn udp_from_port(port: u16) -> Filter {
         Packet::Udp { source_port, .. } => source_port == port,
         _ => false,
     })
+}
+
+/// A filter that can match nothing would make any claim of absence true.
+#[track_caller]
+fn only_v4(target: impl Into<Target>) -> Target {
+    let target = target.into();
+    assert!(target.address.is_ipv4(), "{target} is an IPv6 address, of which ARP never speaks");
+    target
+}
+
+#[track_caller]
+fn only_v6(target: impl Into<Target>) -> Target {
+    let target = target.into();
+    assert!(target.address.is_ipv6(), "{target} is an IPv4 address, of which neighbour discovery never speaks");
+    target
 }
 
 fn about(
