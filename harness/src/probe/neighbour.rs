@@ -113,7 +113,7 @@ impl Neighbours {
 }
 
 impl OneNeighbour {
-    /// On this device only.
+    /// On this device only, which must be there.
     pub fn on(mut self, dev: impl Into<String>) -> Self {
         self.dev = Some(dev.into());
         self
@@ -126,6 +126,8 @@ impl OneNeighbour {
 
     /// The entry, or `None`. Of several devices' entries the best known.
     pub fn read(&self) -> Result<Option<Neighbour>> {
+        // A name that no device has is an error, and not an entry that is absent.
+        self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
         let mut found = self.namespace.neighbours_where(|address| address == self.target.address)?;
         found.retain(|entry| self.dev.as_ref().is_none_or(|dev| *dev == entry.dev));
         Ok(found.into_iter().min_by_key(|entry| matches!(entry.state, State::Incomplete | State::Failed)))
@@ -344,6 +346,19 @@ mod tests {
         assert_eq!(look(&known).seen(), State::Absent);
         let again = neigh::delete(index, THERE.into());
         assert!(a.apply(again.clone()).is_err() && a.apply(again.may_be_gone()).is_ok());
+    }
+
+    /// A device that is not there is an error: its absent entries would prove nothing.
+    #[test]
+    fn no_such_device() {
+        let (a, _b) = pair();
+        let error = a
+            .neighbour(Ipv4Addr::new(10, 0, 0, 2))
+            .on("a9")
+            .look(Deadline::after(std::time::Duration::ZERO))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("a9"), "{error}");
     }
 
     /// Who does not answer is asked for three times, 50 ms apart once quickened, and then `Failed`.

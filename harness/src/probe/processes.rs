@@ -64,7 +64,9 @@ fn read(pid: u32) -> io::Result<Option<Process>> {
     let Some((name, state)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else {
         return Ok(None);
     };
-    if state.starts_with(['Z', 'X']) {
+    // A first thread that has ended leaves the others.
+    let is_alone = || fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() < 2);
+    if state.starts_with(['Z', 'X']) && is_alone() {
         return Ok(None);
     }
     let words = arguments.trim_end_matches('\0').replace('\0', " ");

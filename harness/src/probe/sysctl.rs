@@ -7,7 +7,7 @@ use crate::{Deadline, Namespace, Result};
 
 impl Namespace {
     /// Looks at a sysctl. Equivalent to `sysctl NAME`; patterns see `Some("1")`, or `None` where this kernel does not
-    /// have it.
+    /// have it. A device that it is of has to be there.
     pub fn setting(&self, name: &str) -> Setting {
         Setting { namespace: self.clone(), name: name.into() }
     }
@@ -28,6 +28,19 @@ pub struct Value {
     value: Option<String>,
 }
 
+impl Setting {
+    /// Fails where it is of a device that is not there: `net.ipv4.conf.DEV.rp_filter`, a dot within `DEV` as `/`.
+    fn check_device(&self) -> Result<()> {
+        let parts: Vec<&str> = self.name.split('.').collect();
+        match parts[..] {
+            ["net", _, "conf" | "neigh", dev, _] if !matches!(dev, "all" | "default") => {
+                self.namespace.index(&dev.replace('/', ".")).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Probe for Setting {
     type Output = Value;
 
@@ -36,7 +49,11 @@ impl Probe for Setting {
     }
 
     fn look(&self, _deadline: Deadline) -> Result<Value> {
-        Ok(Value { name: self.name.clone(), value: self.namespace.sysctl_if_there(&self.name)? })
+        let value = self.namespace.sysctl_if_there(&self.name)?;
+        if value.is_none() {
+            self.check_device()?;
+        }
+        Ok(Value { name: self.name.clone(), value })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -77,6 +94,10 @@ mod tests {
         alone.set_sysctl("net.ipv4.ip_forward", "1").unwrap();
         let seen = look(&alone.setting("net.ipv4.ip_forward"));
         assert_eq!((seen.seen(), seen.to_string().as_str()), (Some("1"), "net.ipv4.ip_forward = 1"));
-        assert_eq!(look(&alone.setting("net.ipv4.conf.eth7.rp_filter")).seen(), None);
+        for absent in ["net.ipv4.conf.lo.nothing", "net.ipv4.conf.all.nothing", "net.nothing"] {
+            assert_eq!(look(&alone.setting(absent)).seen(), None, "{absent}");
+        }
+        let of_none = alone.setting("net.ipv4.conf.eth7.rp_filter").look(Deadline::after(std::time::Duration::ZERO));
+        assert!(of_none.unwrap_err().to_string().contains("eth7"));
     }
 }
