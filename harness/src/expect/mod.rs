@@ -175,14 +175,18 @@ where
     // What tells nobody that it changed (a counter, a packet on the way) is looked at again after this.
     const ANYWAY: Duration = Duration::from_millis(200);
     let mut watch = probe.watch().map_err(Why::Error)?;
-    let mut before = None;
-    let mut tables = None;
+    let (mut before, mut tables, mut heard) = (None, None, None);
     loop {
         // A look that starts after the deadline is the last.
         let last = deadline.passed();
         *looks += 1;
         match (probe.look(deadline), before.take()) {
-            (Ok(seen), _) if matches(seen.seen()) => return proven(probe, matches, seen),
+            (Ok(seen), _) if matches(seen.seen()) => {
+                return match heard {
+                    Some(heard) if probe.came_back(&seen) == Some(false) => Err(Why::LastWord(heard)),
+                    _ => proven(probe, matches, seen),
+                };
+            }
             (Ok(seen), _) if last && tables.is_some() && fulls(probe) > tables => {
                 return Err(Why::Unproven(seen, FULL.into()));
             }
@@ -190,7 +194,10 @@ where
             (Ok(seen), _) if last => return Err(Why::Seen(seen)),
             (Ok(seen), _) => {
                 tables = tables.or_else(|| fulls(probe));
-                before = Some(seen);
+                match probe.came_back(&seen) {
+                    Some(true) if heard.is_none() => heard = Some(seen),
+                    _ => before = Some(seen),
+                }
             }
             // The deadline cut this look short: what the one before saw is what is known.
             (Err(Error::Timeout { .. } | Error::NoBroadcast { .. }), Some(seen)) if deadline.passed() => {

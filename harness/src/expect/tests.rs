@@ -20,10 +20,11 @@ struct Fake {
 #[derive(Clone, Copy, Debug)]
 enum Said {
     Yes(u32),
+    Refused,
     No,
 }
 
-use Said::{No, Yes};
+use Said::{No, Refused, Yes};
 
 impl Seen for Said {
     type As<'a> = Said;
@@ -75,6 +76,10 @@ impl Probe for Fake {
         matches!(seen, Yes(_))
     }
 
+    fn came_back(&self, seen: &Said) -> Option<bool> {
+        Some(!matches!(seen, No))
+    }
+
     fn control<M>(&self, seen: &Said, _matches: &M) -> Result<Option<String>> {
         Ok((self.unproven && matches!(seen, No)).then(|| "nobody was asked".into()))
     }
@@ -122,6 +127,16 @@ fn a_last_word_is_not_taken_back() {
     let failure = failure(|| check(&probe, "No", PATIENCE, |seen| matches!(seen, No)));
     assert!(started.elapsed() < PATIENCE / 2);
     assert_eq!((failure.kind, probe.looks.get()), (Kind::Failed, 1));
+}
+
+/// Silence does not make up for a refusal that was heard before, which another answer may.
+#[test]
+fn silence_after_a_refusal_is_none() {
+    let probe = fake(&[Ok(No), Ok(Refused), Ok(No)]);
+    let failure = failure(|| check(&probe, "No", PATIENCE, |seen| matches!(seen, No) && probe.looks.get() > 1));
+    assert_eq!((failure.kind, failure.looks, failure.seen.as_str()), (Kind::Failed, 3, "said Refused"));
+    expect!(fake(&[Ok(Refused), Ok(Yes(1))]), Yes(1));
+    expect!(fake(&[Ok(Refused), Ok(No)]).retried(), No);
 }
 
 /// Unless it is said that another answer may come.

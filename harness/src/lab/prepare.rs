@@ -157,6 +157,8 @@ const IPV6: &[Setting] = &[
     ("conf/all/accept_dad", "0"),
     ("conf/default/accept_dad", "1"),
     ("icmp/echo_ignore_all", "0"),
+    // As `icmp_ratemask` of IPv4.
+    ("icmp/ratelimit", "0"),
 ];
 
 const IPV6_CONF: &[Setting] = &[

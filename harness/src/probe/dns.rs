@@ -81,7 +81,10 @@ impl Probe for Lookup {
         let wrong = |error| Error::Usage(format!("`{}` is no name to look up: {error}", self.name));
         let question = self.question(id).map_err(wrong)?;
         let exchange = Exchange { namespace: &self.namespace, origin: &self.origin, to: &self.server };
-        exchange.run(&question, Heard::NoAnswer, |_, answer| read_answer(id, answer))
+        // As a resolver does, which does not hear what comes from elsewhere.
+        exchange.run(&question, Heard::NoAnswer, |from, answer| {
+            exchange.is_asked(from).then(|| read_answer(id, self.kind, answer)).flatten()
+        })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -94,6 +97,14 @@ impl Probe for Lookup {
 
     fn last_word(&self, seen: &Outcome) -> bool {
         seen.answered()
+    }
+
+    fn came_back(&self, seen: &Outcome) -> Option<bool> {
+        seen.came_back()
+    }
+
+    fn control<M>(&self, seen: &Outcome, _matches: &M) -> Result<Option<String>> {
+        traffic::why_absent(&self.server.target, seen)
     }
 
     fn journey(&self) -> Option<Journey> {
@@ -111,7 +122,7 @@ impl Lookup {
     }
 }
 
-fn read_answer(id: u16, bytes: &[u8]) -> Option<Heard<String>> {
+fn read_answer(id: u16, kind: TYPE, bytes: &[u8]) -> Option<Heard<String>> {
     // What nobody can read is an answer all the same.
     let Ok(packet) = Packet::parse(bytes) else { return Some(Heard::Malformed) };
     // Late, and to an earlier question.
@@ -122,8 +133,8 @@ fn read_answer(id: u16, bytes: &[u8]) -> Option<Heard<String>> {
         return Some(Heard::Malformed);
     }
     let address = packet.answers.iter().find_map(|record| match &record.rdata {
-        RData::A(a) => Some(IpAddr::from(Ipv4Addr::from(a.address))),
-        RData::AAAA(aaaa) => Some(IpAddr::from(Ipv6Addr::from(aaaa.address))),
+        RData::A(a) if kind == TYPE::A => Some(IpAddr::from(Ipv4Addr::from(a.address))),
+        RData::AAAA(aaaa) if kind == TYPE::AAAA => Some(IpAddr::from(Ipv6Addr::from(aaaa.address))),
         _ => None,
     });
     Some(match (packet.rcode(), address) {

@@ -20,7 +20,7 @@ use crate::{
         endpoint::{Endpoint, Origin},
         outcome::{Heard, Outcome},
         tcp::{Connection, connect, from_where},
-        traffic::Again,
+        traffic::{self, Again},
     },
     runtime, time_scale,
 };
@@ -46,7 +46,7 @@ impl Namespace {
     }
 }
 
-/// One HTTP request over a connection of its own; made by [`Namespace::http`]. Yields [`Heard::Status`], or what
+/// One HTTP request over a connection of its own; made by [`Namespace::http`]. Yields [`Heard::Status`], [`Heard::Mute`], or what
 /// [`Tcp`](crate::probe::tcp::Tcp) yields where there is no connection.
 ///
 /// Every look asks anew; of a request that changes something at the server, an answer that the pattern does not match ends
@@ -156,6 +156,14 @@ impl Probe for Http {
         seen.answered()
     }
 
+    fn came_back(&self, seen: &Outcome) -> Option<bool> {
+        seen.came_back()
+    }
+
+    fn control<M>(&self, seen: &Outcome, _matches: &M) -> Result<Option<String>> {
+        traffic::why_absent(&self.to.target, seen)
+    }
+
     /// What changes something at the server is not asked again: a connection goes the same way.
     fn retrace(&self, deadline: Deadline) {
         match self.method {
@@ -225,10 +233,7 @@ async fn ask(sender: &mut Sender, request: Asked, limit: Duration) -> Outcome {
             Heard::Status { code: head.status.as_u16(), client, server, headers, body }.into()
         }
         Ok(Err(error)) => Outcome { heard: Heard::Reset, note: Some(error.to_string()) },
-        Err(_) => {
-            let note = format!("connected, but no whole answer within {} ms", limit.as_millis());
-            Outcome { heard: Heard::TimedOut, note: Some(note) }
-        }
+        Err(_) => Outcome { heard: Heard::Mute, note: Some(format!("within {} ms", limit.as_millis())) },
     }
 }
 
@@ -256,7 +261,7 @@ async fn handshake(socket: Socket) -> io::Result<(Sender, Driver)> {
 }
 
 /// A connection that every look uses again; made by [`Http::connect`]. Yields [`Heard::Status`], [`Heard::Reset`] where
-/// the connection is gone, or [`Heard::TimedOut`].
+/// the connection is gone, or [`Heard::Mute`].
 #[derive(Clone)]
 #[must_use = "the connection ends when this is dropped"]
 pub struct Kept {
@@ -289,6 +294,10 @@ impl Probe for Kept {
     fn last_word(&self, seen: &Outcome) -> bool {
         // A connection that is gone does not come back either.
         self.http.last_word(seen) || seen.heard == Heard::Reset
+    }
+
+    fn came_back(&self, seen: &Outcome) -> Option<bool> {
+        self.http.came_back(seen)
     }
 
     fn retrace(&self, deadline: Deadline) {

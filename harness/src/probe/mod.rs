@@ -71,6 +71,13 @@ pub trait Probe {
         false
     }
 
+    /// Whether what was seen is that something came back, a refusal included (`true`), or that nothing did (`false`); `None`
+    /// where that is no question. In [`expect!`](crate::expect!) silence does not make up for what came back to an earlier
+    /// look: the second refusal may be held back, or lost.
+    fn came_back(&self, _seen: &Self::Output) -> Option<bool> {
+        None
+    }
+
     /// Why what was seen proves nothing, if so. Asked once a pattern has matched: no reply from a target that
     /// does not answer itself either; no frames, or at most so many, where no sentinel came by; nothing printed by a program
     /// that runs. `matches` says what else would match.

@@ -75,6 +75,8 @@ pub enum Heard<S> {
     Refused,
     /// The connection was reset after it had been made.
     Reset,
+    /// The connection was made, and no whole answer came over it.
+    Mute,
     /// No answer to a TCP SYN, or none to a request.
     TimedOut,
     /// A UDP answer.
@@ -87,6 +89,13 @@ pub enum Heard<S> {
         port_seen: u16,
         /// The server's name (test servers only): its namespace's.
         server: S,
+        /// What it says, whole; what is no UTF-8 stands as U+FFFD.
+        payload: S,
+    },
+    /// A UDP answer from another address or port than was asked, which a program with a connected socket does not hear.
+    Stray {
+        /// Where it came from: `10.20.99.99:53`.
+        from: S,
         /// What it says, whole; what is no UTF-8 stands as U+FFFD.
         payload: S,
     },
@@ -108,18 +117,29 @@ impl Outcome {
     /// Whether something came back from the far end: a reply or an answer, not an error and not silence.
     #[must_use]
     pub fn answered(&self) -> bool {
-        use Heard::{Address, Answer, Connected, Malformed, NoSuchName, Rcode, Reply, Status};
+        use Heard::{Address, Answer, Connected, Malformed, NoSuchName, Rcode, Reply, Status, Stray};
         matches!(
             self.heard,
             Reply { .. }
                 | Connected { .. }
                 | Status { .. }
                 | Answer { .. }
+                | Stray { .. }
                 | Address(_)
                 | NoSuchName
                 | Rcode(_)
                 | Malformed
         )
+    }
+
+    /// Whether anything came back, a refusal included, or nothing; `None`: the packet was not even sent.
+    pub(crate) fn came_back(&self) -> Option<bool> {
+        use Heard::{LocalError, NoAnswer, NoReply, Silence, TimedOut};
+        match self.heard {
+            NoReply | TimedOut | Silence | NoAnswer => Some(false),
+            LocalError { .. } => None,
+            _ => Some(true),
+        }
     }
 
     pub(crate) fn local_error(errno: i32) -> Self {
@@ -150,10 +170,12 @@ impl Seen for Outcome {
             Status { code, client, server, headers, body } => Status { code: *code, client, server, headers, body },
             Refused => Refused,
             Reset => Reset,
+            Mute => Mute,
             TimedOut => TimedOut,
             Answer { from, client_seen, port_seen, server, payload } => {
                 Answer { from, client_seen, port_seen: *port_seen, server, payload }
             }
+            Stray { from, payload } => Stray { from, payload },
             Silence => Silence,
             Address(address) => Address(address),
             NoSuchName => NoSuchName,
@@ -191,6 +213,7 @@ impl fmt::Display for Outcome {
             }
             Refused => write!(f, "connection refused")?,
             Reset => write!(f, "connection reset")?,
+            Mute => write!(f, "connected, but no whole answer")?,
             TimedOut => write!(f, "timed out")?,
             Answer { from, client_seen, port_seen, server, payload } => {
                 write!(f, "answer from {from}")?;
@@ -199,6 +222,9 @@ impl fmt::Display for Outcome {
                 } else {
                     write!(f, " ({server}), which saw the client {client_seen} port {port_seen}")?;
                 }
+            }
+            Stray { from, payload } => {
+                write!(f, "an answer from {from}, which was not asked: {}", start_of(payload))?;
             }
             Silence => write!(f, "no answer")?,
             Address(address) => write!(f, "{address}")?,

@@ -157,6 +157,10 @@ impl Probe for Ping {
         matches!(seen.heard, Heard::Reply { .. })
     }
 
+    fn came_back(&self, seen: &Outcome) -> Option<bool> {
+        seen.came_back()
+    }
+
     /// That nothing came from a target that would answer nobody says nothing of the way to it.
     fn control<M>(&self, seen: &Outcome, _matches: &M) -> Result<Option<String>> {
         match (&seen.heard, &self.target.namespace) {

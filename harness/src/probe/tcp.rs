@@ -95,6 +95,14 @@ impl Probe for Tcp {
         seen.answered()
     }
 
+    fn came_back(&self, seen: &Outcome) -> Option<bool> {
+        seen.came_back()
+    }
+
+    fn control<M>(&self, seen: &Outcome, _matches: &M) -> Result<Option<String>> {
+        traffic::why_absent(&self.to.target, seen)
+    }
+
     fn journey(&self) -> Option<Journey> {
         Some(self.origin.journey(&self.namespace, &self.to.target, Carries::Tcp(self.to.port)))
     }
@@ -120,6 +128,10 @@ pub(crate) fn connect(namespace: &Namespace, origin: &Origin, to: &Endpoint) -> 
         // A reset instead of a farewell: no TIME_WAIT, so that the same source port can be used again.
         socket.set_linger(Some(Duration::ZERO)).map_err(failed)?;
         match attempt(&socket, address, window) {
+            // Asked from the port that it asks for, a socket connects to itself.
+            Ok(true) if socket.local_addr().and_then(|own| Ok(own == socket.peer_addr()?)).unwrap_or(false) => {
+                return Ok(Connection::Not(Heard::Refused.into()));
+            }
             Ok(true) => return Ok(Connection::Made(socket)),
             Ok(false) => {
                 return Ok(Connection::Not(Outcome { heard: Heard::TimedOut, note: lost.note() }));
@@ -170,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Seen,
+        Seen, Target,
         probe::testing::{look, pair, routed},
     };
 
@@ -194,6 +206,43 @@ mod tests {
         assert!(outcome.to_string().contains("no neighbour"), "{outcome}");
         let outcome = look(&a.tcp_to((Ipv4Addr::new(192, 0, 2, 1), 80)));
         assert!(matches!(outcome.seen(), Heard::LocalError { name: "ENETUNREACH", .. }), "{outcome}");
+    }
+
+    /// A socket that asks for the port that it asks from would connect to itself: nobody listens there.
+    #[test]
+    fn nobody_is_connected_to_oneself() {
+        let (a, _b) = pair();
+        let outcome = look(&a.tcp_to((Ipv4Addr::new(10, 0, 0, 1), 5000)).from_port(5000));
+        assert!(matches!(outcome.seen(), Heard::Refused), "{outcome}");
+    }
+
+    /// That a target is silent which does not have its address proves nothing.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2], said to be 10.0.0.3
+    #[test]
+    fn silence_of_who_is_not_there_proves_nothing() {
+        let (a, b) = pair();
+        a.set_sysctl("net.ipv4.ip_nonlocal_bind", "1").unwrap();
+        b.set_sysctl("net.ipv4.ip_nonlocal_bind", "1").unwrap();
+        let there = |host| Target {
+            address: Ipv4Addr::new(10, 0, 0, host).into(),
+            label: "b".into(),
+            namespace: Some(b.clone()),
+        };
+        let is_unproven = |probe: &dyn Fn() -> Result<Option<String>>| {
+            probe().unwrap().is_some_and(|why| why == "b does not have 10.0.0.3")
+        };
+        let (tcp, udp) = (a.tcp_to((there(3), 80)), a.udp_to((there(3), 80)));
+        let (http, dns) = (a.http((there(3), 80)), a.lookup("x.test").server(there(3)));
+        assert!(is_unproven(&|| tcp.control(&look(&tcp), &|_| true)));
+        assert!(is_unproven(&|| udp.control(&look(&udp), &|_| true)));
+        assert!(is_unproven(&|| http.control(&look(&http), &|_| true)));
+        assert!(is_unproven(&|| dns.control(&look(&dns), &|_| true)));
+        let refused = a.tcp_to((there(2), 80));
+        assert_eq!(refused.control(&look(&refused), &|_| true).unwrap(), None);
+        crate::probe::testing::drop_all(&b);
+        assert!(matches!(look(&refused).seen(), Heard::TimedOut));
+        assert_eq!(refused.control(&look(&refused), &|_| true).unwrap(), None);
     }
 
     ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2], which has an unreachable route to 10.9.0.0/16

@@ -9,6 +9,7 @@ use rtnetlink::{
 
 use crate::{
     Deadline, Namespace, Probe, addr,
+    firewall::Family,
     link::{self, Bridge, Veth},
     netlink::Request,
     topology::{Destination, Route},
@@ -88,6 +89,14 @@ pub(crate) fn via(namespace: &Namespace, to: &str, hop: &str) {
 pub(crate) fn no_way(namespace: &Namespace, to: Ipv4Addr, kind: RouteType) {
     let message = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, 16).kind(kind).build();
     namespace.apply(Request::create("adding a route".into(), RouteNetlinkMessage::NewRoute(message))).unwrap();
+}
+
+/// Nothing gets in any more.
+pub(crate) fn drop_all(namespace: &Namespace) {
+    let mut batch = namespace.firewall().batch();
+    batch.add_table(Family::Inet, "t");
+    batch.add_chain(Family::Inet, "t", "c", "type filter hook input priority filter; policy drop;").unwrap();
+    batch.commit().unwrap();
 }
 
 fn ready(namespace: &Namespace, device: &str, host: u8) {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -15,12 +15,13 @@ use nix::{
 };
 
 use crate::{
-    Deadline, Namespace, Result,
+    Deadline, Namespace, Result, Target,
     probe::{
         Watch, icmp,
         outcome::{Heard, Outcome},
         sys,
     },
+    state::Question,
     time_scale,
     watch::{Changes, Group},
 };
@@ -226,9 +227,19 @@ fn late(message: ControlMessageOwned) -> Option<Late> {
     })
 }
 
-/// Whether `address` is one of the namespace's own: whether a socket can be bound to it.
+/// Whether `address` is one of the namespace's own: whether what is for it is taken in.
 pub(crate) fn is_own(namespace: &Namespace, address: IpAddr) -> Result<bool> {
-    namespace.run(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok())
+    Ok(Question::to(address).ask(namespace)?.is_ok_and(|route| route.is_local()))
+}
+
+/// Why silence of a target proves nothing, if so: it is said to be where its address is not.
+pub(crate) fn why_absent(target: &Target, outcome: &Outcome) -> Result<Option<String>> {
+    match &target.namespace {
+        Some(home) if outcome.came_back() == Some(false) && !is_own(home, target.address)? => {
+            Ok(Some(format!("{} does not have {}", home.name(), target.address)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Sets the TTL, or hop limit, of unicast packets.

@@ -37,7 +37,7 @@ impl Namespace {
 /// One UDP exchange; made by [`Namespace::udp_to`]. Yields [`Heard::Answer`], [`Heard::Silence`], [`Heard::Refused`],
 /// [`Heard::Unreachable`] or [`Heard::LocalError`].
 ///
-/// Its socket is not connected, so that an answer from another address than was asked is seen, with its `from`.
+/// Its socket is not connected, so that an answer from another address or port than was asked is seen: [`Heard::Stray`].
 #[derive(Clone, Debug)]
 #[must_use = "a datagram is sent by `look` or `expect!`"]
 pub struct Udp {
@@ -81,7 +81,13 @@ impl Probe for Udp {
             // The echo of what an earlier look sent is late, and no answer to this one.
             let is_late =
                 self.payload.is_none() && answer.starts_with(OURS.as_bytes()) && !answer.starts_with(&request);
-            (!is_late).then(|| read_answer(from, answer, &request))
+            if is_late {
+                return None;
+            }
+            Some(match exchange.is_asked(from) {
+                true => read_answer(from.ip(), answer, &request),
+                false => Heard::Stray { from: from.to_string(), payload: String::from_utf8_lossy(answer).into_owned() },
+            })
         })
     }
 
@@ -95,6 +101,14 @@ impl Probe for Udp {
 
     fn last_word(&self, seen: &Outcome) -> bool {
         seen.answered()
+    }
+
+    fn came_back(&self, seen: &Outcome) -> Option<bool> {
+        seen.came_back()
+    }
+
+    fn control<M>(&self, seen: &Outcome, _matches: &M) -> Result<Option<String>> {
+        traffic::why_absent(&self.to.target, seen)
     }
 
     fn journey(&self) -> Option<Journey> {
@@ -137,7 +151,7 @@ impl Exchange<'_> {
         &self,
         request: &[u8],
         silence: Heard<String>,
-        accept: impl Fn(IpAddr, &[u8]) -> Option<Heard<String>>,
+        accept: impl Fn(SocketAddr, &[u8]) -> Option<Heard<String>>,
     ) -> Result<Outcome> {
         let window = Deadline::exactly(traffic::silence());
         let opened = self.namespace.run(|| self.origin.open(Type::DGRAM, self.to.address()))?;
@@ -172,6 +186,16 @@ impl Exchange<'_> {
                 return Ok(Outcome { heard: silence, note: lost.note() });
             }
         }
+    }
+
+    /// Whether an answer from here is one to the question; to one that was put to many, anybody's is.
+    pub fn is_asked(&self, from: SocketAddr) -> bool {
+        let asked = self.to.address();
+        let many = match asked.ip() {
+            IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.octets()[3] == 255,
+            IpAddr::V6(ip) => ip.is_multicast(),
+        };
+        many || from == asked || asked.ip().is_unspecified() && from.port() == asked.port()
     }
 
     fn errors(&self, socket: &Socket) -> io::Result<After> {
@@ -214,14 +238,14 @@ fn send(socket: &Socket, request: &[u8], to: SocketAddr) -> io::Result<usize> {
 }
 
 /// The next datagram. Errors are on the error queue too, and are read there.
-fn receive(socket: &Socket) -> Option<(IpAddr, Vec<u8>)> {
+fn receive(socket: &Socket) -> Option<(SocketAddr, Vec<u8>)> {
     let mut buffer = vec![0; 4096];
     let (length, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut buffer).ok()?;
     buffer.truncate(length);
     let from = from?;
-    let v4 = from.as_sockaddr_in().map(|from| IpAddr::from(from.ip()));
-    let from = v4.or_else(|| from.as_sockaddr_in6().map(|from| from.ip().into()))?;
-    Some((from.to_canonical(), buffer))
+    let v4 = from.as_sockaddr_in().map(|from| (IpAddr::from(from.ip()), from.port()));
+    let (ip, port) = v4.or_else(|| from.as_sockaddr_in6().map(|from| (from.ip().into(), from.port())))?;
+    Some((SocketAddr::new(ip.to_canonical(), port), buffer))
 }
 
 #[cfg(test)]
@@ -284,6 +308,32 @@ mod tests {
             heard => assert!(!is_answer && heard == Heard::Silence, "{outcome}"),
         }
         assert!(asked.is_none_or(|asked| server.join().unwrap() == asked.as_bytes()));
+    }
+
+    /// An answer from another address, or another port, is a stray one; what was put to many anybody answers.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn an_answer_from_elsewhere_is_stray() {
+        let (a, b) = pair();
+        let [asked, other] =
+            [7000, 7001].map(|port| b.run(|| std::net::UdpSocket::bind(("0.0.0.0", port)).unwrap()).unwrap());
+        let server = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (_, client) = asked.recv_from(&mut [0; 100]).unwrap();
+                other.send_to(b"hello", client).unwrap();
+            }
+        });
+        let outcome = look(&a.udp_to((TWO, 7000)));
+        assert_eq!(outcome.seen(), Heard::Stray { from: "10.0.0.2:7001", payload: "hello" });
+        let outcome = look(&a.lookup("x.test").server(TWO).port(7000));
+        assert_eq!(outcome.seen(), Heard::NoAnswer);
+        server.join().unwrap();
+        let exchange = |to: [u8; 4]| {
+            let (origin, to) = (Origin::default(), Endpoint::from((Ipv4Addr::from(to), 7000)));
+            Exchange { namespace: &a, origin: &origin, to: &to }.is_asked("10.0.0.2:7001".parse().unwrap())
+        };
+        assert!(exchange([10, 0, 0, 255]) && exchange([224, 0, 0, 1]) && !exchange([10, 0, 0, 2]));
     }
 
     /// The same over IPv6.
