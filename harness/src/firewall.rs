@@ -43,6 +43,8 @@ pub struct Table {
     pub family: Family,
     /// Its name.
     pub name: String,
+    /// Whether its chains see no packets for now (`flags dormant`).
+    pub dormant: bool,
     /// Its sets and maps that have a name, a line each.
     pub sets: Vec<String>,
     /// Its chains.
@@ -182,6 +184,9 @@ impl fmt::Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for table in &self.tables {
             writeln!(f, "table {} {} {{", table.family, table.name)?;
+            if table.dormant {
+                writeln!(f, "\tflags dormant")?;
+            }
             for set in &table.sets {
                 writeln!(f, "\t{set}\n")?;
             }

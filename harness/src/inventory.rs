@@ -145,7 +145,10 @@ impl Inventory {
         list(Kind::Qdisc, qdisc::read(namespace, &Names::of_links(&state.links))?);
         list(Kind::Policy, namespace.policy().list()?.iter().map(ToString::to_string).collect());
         let rules = &state.rules;
-        let tables = rules.tables.iter().map(|table| format!("table {} {}", table.family, table.name));
+        let tables = rules.tables.iter().map(|table| {
+            let flags = if table.dormant { " flags dormant" } else { "" };
+            format!("table {} {}{flags}", table.family, table.name)
+        });
         list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());
         list(Kind::Set, rules.tables.iter().flat_map(set_lines).collect());
         list(Kind::Chain, rules.tables.iter().flat_map(chain_lines).collect());

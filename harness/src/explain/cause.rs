@@ -239,18 +239,23 @@ impl Walk<'_> {
                 let muted = namespace.sysctl_if_there(sysctl)?.is_some_and(|value| value != "0");
                 muted.then(|| format!("ICMP muted: the echo request gets to {name}, which answers none ({sysctl}=1); this is no fault of the network"))
             }
-            Carries::Tcp(port) => self.nobody_listens(place, "tcp", port)?,
-            Carries::Udp(port) => self.nobody_listens(place, "udp", port)?,
+            Carries::Tcp(port) => self.nobody_listens(place, "tcp", port, packet.to)?,
+            Carries::Udp(port) => self.nobody_listens(place, "udp", port, packet.to)?,
         })
     }
 
-    fn nobody_listens(&self, place: usize, protocol: &str, port: u16) -> Result<Option<String>> {
+    fn nobody_listens(&self, place: usize, protocol: &str, port: u16, to: IpAddr) -> Result<Option<String>> {
         let name = self.scene.name(place);
-        let listening = self.scene.places[place].namespace.run(|| listens(protocol, port))?;
-        if listening || self.published.contains(&place) {
+        let listening = self.scene.places[place].namespace.run(|| listening(protocol, port))?;
+        let takes = |own: &IpAddr| *own == to || own.is_unspecified() && (own.is_ipv6() || to.is_ipv4());
+        if listening.iter().any(takes) || self.published.contains(&place) {
             return Ok(None);
         }
         let protocol = protocol.to_uppercase();
+        if !listening.is_empty() {
+            let own = listening.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+            return Ok(Some(format!("{name} listens on {protocol} port {port} of {own} only, and not of {to}")));
+        }
         let router = self.scene.places[place].links.iter().any(Link::is_bridge);
         Ok(Some(if router && self.published.is_empty() {
             format!(
@@ -284,12 +289,29 @@ pub(super) fn version(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// Whether a socket is bound to the port, called from inside: `/proc/net/tcp`, proc(5).
-fn listens(protocol: &str, port: u16) -> bool {
+/// The addresses at which a socket waits for anybody at the port, called from inside: `/proc/net/tcp`, proc(5).
+fn listening(protocol: &str, port: u16) -> Vec<IpAddr> {
+    // TCP_LISTEN, and of UDP TCP_CLOSE: not connected.
+    let waits = if protocol == "tcp" { "0A" } else { "07" };
     let files = [format!("/proc/thread-self/net/{protocol}"), format!("/proc/thread-self/net/{protocol}6")];
-    let suffix = format!(":{port:04X}");
-    files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).any(|text| {
-        let is_it = |line: &str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&suffix));
-        text.lines().skip(1).any(is_it)
-    })
+    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let lines = texts.flat_map(|text| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>());
+    let own = lines.filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (address, own) = words.get(1)?.split_once(':')?;
+        let is_it = words.get(3) == Some(&waits) && u16::from_str_radix(own, 16) == Ok(port);
+        is_it.then(|| hexadecimal(address)).flatten()
+    });
+    own.collect()
+}
+
+/// An address as `/proc/net` prints it: words of 32 bits, each in the machine's order.
+fn hexadecimal(text: &str) -> Option<IpAddr> {
+    let words = (0..text.len()).step_by(8).map(|at| u32::from_str_radix(text.get(at..at + 8)?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    match bytes.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        16 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical()),
+        _ => None,
+    }
 }

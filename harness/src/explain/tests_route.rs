@@ -64,3 +64,30 @@ fn a_marked_packet() {
     }
     assert_eq!(one.ping(&two).mark(0x11).describe(), "netns1: ping -m 0x11 10.20.20.41 (netns2)");
 }
+
+/// A server that listens for itself only is named, with where it listens; one for everybody is not.
+///
+///     [netns1] --- [host: br0] --- [netns2: 127.0.0.1, port 80]
+#[test]
+fn a_server_for_itself_only() {
+    let (_lab, _host, one, two) = lab("gateway-v6");
+    let at = |address: &str| {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        (
+            two.run(|| std::net::TcpListener::bind(address).unwrap()),
+            two.run(|| std::net::UdpSocket::bind(address).unwrap()),
+        )
+    };
+    let v6 = || two.at(two.v6().unwrap());
+    let _servers = [at("127.0.0.1:80"), at("[::1]:81"), at("[::]:82")];
+    for (cause, port, own, to) in [
+        (cause(&one.tcp_to((&two, 80))), "TCP port 80", "127.0.0.1", "10.20.20.41"),
+        (cause(&one.udp_to((&two, 80))), "UDP port 80", "127.0.0.1", "10.20.20.41"),
+        (cause(&one.tcp_to((v6(), 81))), "TCP port 81", "::1", "fd00:20::20:41"),
+    ] {
+        assert_eq!(cause, format!("netns2 listens on {port} of {own} only, and not of {to}"));
+    }
+    for probe in [one.tcp_to((&two, 82)), one.tcp_to((v6(), 82))] {
+        assert_eq!(explanation(&probe).cause, None);
+    }
+}

@@ -35,6 +35,7 @@ pub(super) fn ruleset(socket: &NetfilterSocket, generations: &mut BTreeSet<u16>)
         ruleset.tables.push(Table {
             family,
             name: table.string(nfta::table::NAME).unwrap_or_default(),
+            dormant: table.number(nfta::table::FLAGS).unwrap_or(0) & nfta::table::DORMANT != 0,
             sets: Vec::new(),
             chains: Vec::new(),
         });

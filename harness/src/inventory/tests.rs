@@ -117,7 +117,7 @@ fn what_daemons_leave_is_told() {
         ip route change default via 10.0.0.1 mtu lock 1300 advmss 1260 initcwnd 5
         ip route add 10.7.0.0/16 tos 0x10 via 10.0.0.1
         ip rule add lookup 100 priority 10 protocol static
-        nft add element ip mine seen '{ 10.1.1.1 timeout 1h }'; nft add element ip mine to '{ 10.1.1.1 : drop }'");
+        nft add element ip mine seen '{ 10.1.1.1 timeout 1h }'; nft add element ip mine to '{ 10.1.1.1 : drop }'; nft 'add table ip mine { flags dormant; }'");
     let changes = before.changes(&Inventory::of(&host).unwrap());
     assert_eq!(
         texts(&changes),
@@ -128,6 +128,8 @@ fn what_daemons_leave_is_told() {
             "+ policy 10: from all lookup 100 proto static",
             "+ neighbour 10.0.0.77 dev br0 proxy",
             "+ neighbour fd00::77 dev br0 proxy",
+            "- table table ip mine",
+            "+ table table ip mine flags dormant",
             "- set ip mine map to { type ipv4_addr : verdict; }",
             "+ set ip mine map to { type ipv4_addr : verdict; elements = { 10.1.1.1 : drop } }",
         ]

@@ -8,6 +8,9 @@ pub(crate) const fn message_type(kind: i32) -> u16 {
 /// `NFTA_TABLE_*`.
 pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
+    pub(crate) const FLAGS: u16 = 2;
+    /// `NFT_TABLE_F_DORMANT`
+    pub(crate) const DORMANT: u32 = 1;
 }
 
 /// `NFTA_CHAIN_*`.

@@ -124,21 +124,23 @@ impl Ruleset {
     /// Reads what `nft list ruleset` prints.
     pub fn parse(text: &str) -> Self {
         let (mut chains, mut table, mut chain) = (Vec::new(), (String::new(), String::new()), None::<Chain>);
-        let mut skipped = 0_usize;
+        let (mut skipped, mut dormant) = (0_usize, false);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_comment(line)) {
             let words: Vec<&str> = line.split_whitespace().collect();
             match (words.as_slice(), &mut chain) {
                 _ if skipped > 0 => {
                     skipped = (skipped + line.matches('{').count()).saturating_sub(line.matches('}').count())
                 }
-                (["table", family, name, ..], _) => table = ((*family).into(), (*name).into()),
+                (["table", family, name, ..], _) => (table, dormant) = (((*family).into(), (*name).into()), false),
                 (["chain", name, ..], _) => {
                     let (family, table) = table.clone();
                     chain = Some(Chain { family, table, name: (*name).into(), ..Chain::default() });
                 }
-                (["}", ..], chain) => chains.extend(chain.take()),
+                (["}", ..], chain) => chains.extend(chain.take().filter(|_| !dormant)),
                 (["type", kind, "hook", hook, ..], Some(chain)) => chain.base(kind, hook, line),
                 (_, Some(chain)) => chain.rules.push(line.into()),
+                // Its chains see nothing.
+                (["flags", flags, ..], None) => dormant = flags.contains("dormant"),
                 (_, None) if line.ends_with('{') => skipped = 1,
                 _ => {}
             }
@@ -199,20 +201,22 @@ impl Ruleset {
             if matches == Match::No {
                 continue;
             }
-            let words: Vec<&str> = rule.split_whitespace().collect();
+            let words: Vec<&str> = rule.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
+            let leads_on = || ["accept", "jump", "goto"].iter().any(|verdict| words.contains(verdict));
             let named = || Verdict::Drops { chain: chain.title(), rule: rule.clone() };
             match words.as_slice() {
                 _ if words.contains(&"drop") || words.contains(&"reject") => {
                     if matches == Match::Yes {
                         return End::Drop(named());
                     }
+                    doubt.accepted |= leads_on();
                     if doubt.perhaps == Verdict::Passes {
                         doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: rule.clone() };
                     }
                 }
                 // A jump may lead to an `accept` too.
                 _ if matches == Match::Perhaps => {
-                    doubt.accepted |= ["accept", "jump", "goto"].iter().any(|verdict| words.contains(verdict));
+                    doubt.accepted |= leads_on();
                 }
                 _ if words.iter().copied().any(is_dnat) && words.contains(&"to") => {
                     let to = words.iter().skip_while(|word| **word != "to").nth(1);

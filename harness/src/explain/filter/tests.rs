@@ -134,3 +134,20 @@ fn published_ports() {
     assert_eq!(to("# xt set # xt DNAT to 10.20.30.41"), None);
     assert_eq!(destination("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
 }
+
+/// Which verdict a map gives is not certain; a table that is dormant gives none.
+#[test]
+fn maps_and_dormant_tables() {
+    let map = "ct state vmap { established : accept, new : accept }";
+    let may = forward(map, "drop").verdict(&echo());
+    assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == "policy drop"), "{may:?}");
+    for map in ["ip daddr vmap { 192.0.2.1 : drop, 192.0.2.2 : accept }", "iifname vmap { \"br0\" : drop }"] {
+        let may = forward(map, "accept").verdict(&echo());
+        assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == map), "{map}: {may:?}");
+    }
+    let text = "table inet mine {\n\tflags dormant\n chain forward {\n type filter hook forward priority filter; policy drop;\n }\n}\n";
+    assert_eq!(Ruleset::parse(text).verdict(&echo()), Verdict::Passes);
+    let after =
+        "table inet other {\n chain forward {\n type filter hook forward priority filter; policy drop;\n }\n}\n";
+    assert_ne!(Ruleset::parse(&format!("{text}{after}")).verdict(&echo()), Verdict::Passes);
+}
