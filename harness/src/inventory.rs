@@ -102,11 +102,11 @@ fn set_lines(table: &Table) -> Vec<String> {
     table.sets.iter().map(line).collect()
 }
 
-/// A chain with its hook and policy: `chain inet netproof forward type filter hook forward priority filter; policy accept;`
+/// A chain with its hook and policy: `inet netproof forward type filter hook forward priority filter; policy accept;`
 fn chain_lines(table: &Table) -> Vec<String> {
     let line = |chain: &Chain| {
         let hook = chain.hook.as_ref().map(|hook| format!(" {}", hook.show(table.family))).unwrap_or_default();
-        format!("chain {} {} {}{hook}", table.family, table.name, chain.name)
+        format!("{} {} {}{hook}", table.family, table.name, chain.name)
     };
     table.chains.iter().map(line).collect()
 }
@@ -123,7 +123,7 @@ fn rule_lines(table: &Table) -> Vec<String> {
                 rest.by_ref().take(4).for_each(drop);
             }
         }
-        format!("rule {} {} {} {}", table.family, table.name, chain.name, words.join(" "))
+        format!("{} {} {} {}", table.family, table.name, chain.name, words.join(" "))
     };
     table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| of(chain, rule))).collect()
 }
@@ -147,7 +147,7 @@ impl Inventory {
         let rules = &state.rules;
         let tables = rules.tables.iter().map(|table| {
             let flags = if table.dormant { " flags dormant" } else { "" };
-            format!("table {} {}{flags}", table.family, table.name)
+            format!("{} {}{flags}", table.family, table.name)
         });
         list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());
         list(Kind::Set, rules.tables.iter().flat_map(set_lines).collect());

@@ -1,6 +1,6 @@
 //! What stands in a lab at one time, and what came of it since.
 
-use netproof::{Inventory, Lab, Namespace, Result, inventory::Sign};
+use netproof::{Inventory, Lab, Namespace, Result};
 
 /// All that someone could leave behind, change or take away in a lab, as it was at one time.
 #[derive(Clone, Debug)]
@@ -26,8 +26,7 @@ impl Snapshot {
                 text += &format!("{}:\n", namespace.name());
             }
             for change in changes {
-                let sign = if change.sign == Sign::Added { '+' } else { '-' };
-                text += &format!("  {sign} {}\n", change.text);
+                text += &format!("  {change}\n");
             }
         }
         Ok((!text.is_empty()).then(|| text.trim_end().to_owned()))
@@ -48,7 +47,7 @@ mod tests {
         assert_eq!(before.diff().unwrap(), None);
         lab.host().apply(link::Bridge::new("br7").down().request()).unwrap();
         let diff = before.diff().unwrap().unwrap();
-        assert!(diff.starts_with("host:\n  + br7"), "{diff}");
+        assert!(diff.starts_with("host:\n  + link br7"), "{diff}");
         assert!(!diff.contains("netns1"), "{diff}");
         lab.host().apply(link::delete("br7")).unwrap();
         assert_eq!(before.diff().unwrap(), None);

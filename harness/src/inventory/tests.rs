@@ -128,8 +128,8 @@ fn what_daemons_leave_is_told() {
             "+ policy 10: from all lookup 100 proto static",
             "+ neighbour 10.0.0.77 dev br0 proxy",
             "+ neighbour fd00::77 dev br0 proxy",
-            "- table table ip mine",
-            "+ table table ip mine flags dormant",
+            "- table ip mine",
+            "+ table ip mine flags dormant",
             "- set ip mine map to { type ipv4_addr : verdict; }",
             "+ set ip mine map to { type ipv4_addr : verdict; elements = { 10.1.1.1 : drop } }",
         ]
