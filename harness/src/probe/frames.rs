@@ -8,9 +8,12 @@ use crate::{
         Probe, Seen, Watch,
         filter::Filter,
         frame::{Frame, Packet},
+        neighbour::State,
         packet::Sentinels,
         tap::Tap,
+        traffic,
     },
+    watch::Group,
 };
 
 /// The frames on a tap that a filter picks; made by [`Tap::frames`].
@@ -37,6 +40,26 @@ impl From<(&Namespace, &str)> for Station {
     }
 }
 
+impl Station {
+    /// Waits while a neighbour of the station's is looked for, as long as silence lasts: a packet that waits for it is on its
+    /// way too, and a sentinel, which asks for nobody, would overtake it.
+    fn wait_for_neighbours(&self) -> Result<()> {
+        let window = Deadline::exactly(traffic::silence());
+        let mut changes = None;
+        loop {
+            let neighbours = self.namespace.neighbours().list()?;
+            if neighbours.iter().all(|neighbour| neighbour.state != State::Incomplete) || window.passed() {
+                return Ok(());
+            }
+            match &mut changes {
+                // What changed between the list and the subscription is seen by another look.
+                None => changes = Some(self.namespace.changes(&[Group::Neighbour])?),
+                Some(changes) => drop(changes.wait(window)?),
+            }
+        }
+    }
+}
+
 impl Tap {
     /// The frames that the filter picks, counted. In [`expect!`](crate::expect!) a pattern for it is a number: `1..`; one
     /// that says how many there are at most needs [`Frames::before`].
@@ -52,7 +75,8 @@ impl Frames {
     ///
     /// The sentinel is a broadcast frame (ethertype 0x88b5) from each CPU: frames that wait in a CPU's queue are then counted
     /// too. From a device without Ethernet it is an IPv4 packet to 255.255.255.255 of protocol 253 (RFC 3692), which a
-    /// program that reads a TUN device gets to see, and a tunnel may carry to its other end.
+    /// program that reads a TUN device gets to see, and a tunnel may carry to its other end. It is sent once the station's
+    /// namespace looks for no neighbour any more, whose packets would wait; what waits in a router further on it overtakes.
     pub fn before(mut self, station: impl Into<Station>) -> Self {
         self.before = Some(station.into());
         self
@@ -106,6 +130,7 @@ impl Frames {
         // One that meets a port which does not forward yet is lost.
         const AGAIN: Duration = Duration::from_millis(200);
         let sentinels = Sentinels::new(&station.namespace, &station.device)?;
+        station.wait_for_neighbours()?;
         loop {
             let tokens = sentinels.send()?;
             let round = deadline.at_most(AGAIN);
@@ -209,7 +234,7 @@ mod tests {
         probe::{
             filter::{
                 any, arp_reply_from, arp_request_for, echo_reply_from, echo_request_to, incoming, neighbour_reply_from,
-                neighbour_request_for, outgoing,
+                neighbour_request_for, outgoing, udp_to_port,
             },
             forge,
             testing::{bridged, look, pair},
@@ -318,6 +343,28 @@ mod tests {
     fn forged_target(tap: &Tap, n1: &Namespace) -> crate::Mac {
         assert!(look(&n1.ping(TWO)).answered());
         look(&tap.frames(echo_request_to(TWO))).frames[0].destination
+    }
+
+    /// A sentinel does not overtake a packet that waits for its neighbour.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2], which answers ARP when the test does
+    #[test]
+    fn a_sentinel_waits_for_neighbours() {
+        let (a, b) = patient();
+        b.set_sysctl("net.ipv4.conf.all.arp_ignore", "8").unwrap();
+        let (tap, injector) = (b.tap("b0").unwrap(), b.injector("b0").unwrap());
+        let socket = a.run(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+        socket.send_to(b"x", (TWO, 9)).unwrap();
+        let asked = look(&tap.frames(arp_request_for(TWO)).before((&a, "a0")));
+        assert_eq!(look(&tap.frames(udp_to_port(9))).seen(), 0, "it waits");
+        let one = asked.frames[0].source;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                injector.send(&forge::arp_reply(injector.mac(), TWO, one, Ipv4Addr::new(10, 0, 0, 1))).unwrap();
+            });
+            assert_eq!(look(&tap.frames(udp_to_port(9)).before((&a, "a0"))).seen(), 1);
+        });
     }
 
     /// A sentinel that cannot arrive is an error, not a zero.
