@@ -15,6 +15,10 @@ use crate::{Deadline, Error, Probe, Result, Seen};
 
 mod failure;
 pub mod names;
+mod pattern;
+
+#[doc(hidden)]
+pub use self::pattern::claims_something;
 
 pub use self::failure::{Failure, Kind};
 pub use crate::labels::Labels;
@@ -97,20 +101,6 @@ macro_rules! expect {
             }
         }
     };
-}
-
-/// Whether a pattern, which its compiler accepts, is more than a name of its own, `_`, or `[..]`.
-#[doc(hidden)]
-#[must_use]
-pub const fn claims_something(pattern: &str) -> bool {
-    let bytes = pattern.as_bytes();
-    let mut names_only = bytes[0] == b'_';
-    let mut at = 0;
-    while at < bytes.len() {
-        names_only &= bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_';
-        at += 1;
-    }
-    !names_only && !matches!(bytes, b"[..]")
 }
 
 /// Runs `code` under a label, which a failure inside it shows: `given("rp_filter=1", || ...)`.

@@ -202,10 +202,26 @@ fn a_failure_panics_with_its_text() {
 /// A pattern that takes whatever comes is told from one that does not.
 #[test]
 fn a_pattern_claims_something() {
-    for nothing in ["_", "_n", "_nothing", "[..]"] {
+    let nothing = ["_", "_n", "[..]", "[_all @ ..]", "_all @ [..]", "(_)", "_ | NoReply", "Yes(1) | _n", "..", "0.."];
+    for nothing in nothing {
         assert!(!claims_something(nothing), "{nothing}");
     }
-    for something in ["Yes(_)", "[]", "[_, ..]", "_n if _n > 0", "list if list.len() > 1", "Some(_)", "1 ..", "\"_\""] {
+    for something in [
+        "Yes(_)",
+        "[]",
+        "[_, ..]",
+        "_n if _n > 0",
+        "list if list.len() > 1",
+        "Some(_)",
+        "1..",
+        "\"_\"",
+        "[_]",
+        "[_, _]",
+        "[_, ..]",
+        "0..5",
+        "_n @ 1..",
+        "Some(_ | 1) | None",
+    ] {
         assert!(claims_something(something), "{something}");
     }
 }
