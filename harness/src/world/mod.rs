@@ -2,7 +2,8 @@
 //!
 //! Nothing that a program in here does reaches the machine, as long as it does not set out to; and when the lab ends,
 //! or the process that made it, however it ends, everything in here is killed and taken away. What a program finds is
-//! said on the page of the driver protocol, "Where a driver runs".
+//! said on the page of the driver protocol, "Where a driver runs". /dev/net/tun and /dev/fuse are there where the user may open
+//! the machine's.
 
 use std::{
     fs::{self, File},
