@@ -1,6 +1,6 @@
 //! What a namespace's own settings do to a packet: forwarding, neighbours, filters.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     scene::{Spot, Way},
@@ -111,7 +111,7 @@ impl Walk<'_> {
     }
 
     /// What leaves by a bridge's port is answered on the bridge.
-    fn leaves_by_a_port(&self, out: Spot, hop: IpAddr) -> Option<String> {
+    pub fn leaves_by_a_port(&self, out: Spot, hop: IpAddr) -> Option<String> {
         let state = &self.scene.places[out.place];
         let link = self.scene.link(out)?;
         let bridge = state.master_of(link)?;
@@ -133,7 +133,7 @@ impl Walk<'_> {
     }
 
     /// IPv6: an address that is a duplicate, or not yet known to be none, is not used.
-    fn unusable(&self, at: Spot, address: Option<IpAddr>) -> Option<String> {
+    pub fn unusable(&self, at: Spot, address: Option<IpAddr>) -> Option<String> {
         let address = address?;
         let own = self.scene.places[at.place].address(address)?;
         let name = self.scene.name(at.place);
@@ -147,7 +147,7 @@ impl Walk<'_> {
     }
 
     /// The next hop's address is nobody's, or of somebody whom no wire leads to.
-    fn nobody_has(&self, out: Spot, hop: IpAddr) -> String {
+    pub fn nobody_has(&self, out: Spot, hop: IpAddr) -> String {
         let (name, start) = (self.scene.name(out.place), self.scene.say(out));
         let asked = format!("{name} looks for {hop} behind {}", self.scene.dev(out));
         let mut homes =
@@ -216,7 +216,7 @@ impl Walk<'_> {
         if hop.is_ipv6() {
             return Ok(None);
         }
-        if self.scene.link(end).is_some_and(|link| link.flags.iter().any(|flag| flag == "NOARP")) {
+        if self.scene.link(end).is_some_and(|link| !link.does_arp()) {
             return Ok(Some(format!("{dev} in {name} does no ARP (NOARP)")));
         }
         let ignore = strictest(namespace, dev, "arp_ignore")?;
@@ -253,7 +253,9 @@ impl Walk<'_> {
         }
         let protocol = protocol.to_uppercase();
         if !listening.is_empty() {
-            let own = listening.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+            // Several sockets may listen at one address (SO_REUSEPORT).
+            let own = listening.into_iter().collect::<BTreeSet<IpAddr>>();
+            let own = own.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
             return Ok(Some(format!("{name} listens on {protocol} port {port} of {own} only, and not of {to}")));
         }
         let router = self.scene.places[place].links.iter().any(Link::is_bridge);

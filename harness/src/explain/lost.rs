@@ -4,7 +4,7 @@ use super::{
     filter::{Hook, Passing, Ruleset, Verdict},
     scene::{Spot, Way},
     trace::Travelling,
-    walk::{Arrival, Leaving, Step, Stop, Walk},
+    walk::{Arrival, Leaving, Walk},
 };
 use crate::Result;
 
@@ -36,31 +36,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Where a packet comes out that leaves by a device without a wire: the way in between is another packet's, or none.
-    pub fn emerges(&self, leaving: Leaving, packet: &Travelling) -> Step<Spot> {
-        let Leaving { by, out, .. } = leaving;
-        let (what, start) = (if packet.answer { "the answer" } else { "the packet" }, self.scene.say(out));
-        if let Some(trace) = self.trace {
-            let others = (0..self.scene.places.len()).filter(|place| *place != out.place);
-            let mut ends = others.flat_map(|place| trace.spots(place)).filter(|spot| self.scene.is_wireless(*spot));
-            if let Some(there) = ends.find(|spot| trace.taken(*spot, packet)) {
-                return Ok(there);
-            }
-            if trace.heard(out) && trace.first(out, true, packet).is_none() {
-                let dropped = self.dropped_before(by, out, packet)?;
-                return Err(Stop::Cause(format!(
-                    "{what} does not leave by {start}, though its route leads there: {dropped}"
-                )));
-            }
-        }
-        let kind = self.scene.link(out).and_then(|link| link.kind.as_deref()).unwrap_or("other");
-        Err(Stop::Cause(format!(
-            "{what} is handed to {start}, and comes out of no other device here: what a device of type {kind} does with it is not followed"
-        )))
-    }
-
     /// What drops the packet between where it came in, or starts, and where it would leave.
-    fn dropped_before(&self, by: Option<Spot>, out: Spot, packet: &Travelling) -> Result<String> {
+    pub fn dropped_before(&self, by: Option<Spot>, out: Spot, packet: &Travelling) -> Result<String> {
         let hook = if by.is_some() { Hook::Forward } else { Hook::Output };
         // No answer may mean that the question was not let in.
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);

@@ -16,6 +16,7 @@ use crate::{
     state::{Link, State},
 };
 
+mod beyond;
 mod cause;
 mod filter;
 mod lost;

@@ -88,7 +88,8 @@ impl Scene {
         self.peers.get(&spot).copied()
     }
 
-    /// Whether what leaves by the link goes over no veth and no bridge: a program carries it on, or a tunnel.
+    /// Whether what leaves by the link goes over no veth and no bridge of its own: a program carries it on, a tunnel, or the
+    /// device below it.
     pub fn is_wireless(&self, spot: Spot) -> bool {
         let wired = |link: &Link| link.is_bridge() || link.kind.as_deref() == Some("veth") || link.name == "lo";
         self.link(spot).is_some_and(|link| !wired(link))

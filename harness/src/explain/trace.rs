@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use super::scene::{Scene, Spot};
 use crate::{
     Carries, Result, Tap,
-    probe::frame::{Direction, Frame, Packet},
+    probe::frame::{Frame, Packet},
 };
 
 /// Devices beyond these are not listened to: closing a packet socket takes 12 ms.
@@ -46,6 +46,15 @@ impl Travelling {
     }
 }
 
+/// Whether the frame asks for the MAC address of `hop`.
+pub(super) fn is_question(frame: &Frame, hop: IpAddr) -> bool {
+    match &frame.packet {
+        Packet::Arp { op: 1, target_ip, .. } => IpAddr::from(*target_ip) == hop,
+        Packet::NeighbourSolicitation { target, .. } => IpAddr::from(*target) == hop,
+        _ => false,
+    }
+}
+
 /// The frames that passed, by device.
 pub(super) struct Trace(HashMap<Spot, Vec<Arc<Frame>>>);
 
@@ -70,8 +79,7 @@ impl Trace {
 
     /// Whether the device handed the packet to the stack: frames for another's MAC address may pass it too.
     pub fn taken(&self, at: Spot, packet: &Travelling) -> bool {
-        let taken = |frame: &Frame| !matches!(frame.direction, Direction::Out | Direction::Other);
-        self.find(at, |frame| taken(frame) && packet.is_in(frame)).is_some()
+        self.find(at, |frame| frame.is_taken() && packet.is_in(frame)).is_some()
     }
 
     /// Whether the device was listened to.

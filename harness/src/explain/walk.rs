@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     scene::{Scene, Spot, Way},
-    trace::{Trace, Travelling},
+    trace::{Trace, Travelling, is_question},
 };
 use crate::{Error, Journey, state::Question};
 
@@ -192,9 +192,7 @@ impl<'a> Walk<'a> {
             stop(self.too_large(out, packet))?;
         }
         if self.scene.is_wireless(out) {
-            let there = self.emerges(leaving, packet)?;
-            self.passed.extend([out, there]);
-            return Ok(there);
+            return self.emerges(leaving, packet);
         }
         let seen = |way: &&&Way| self.trace.is_some_and(|trace| trace.taken(way.end(), packet));
         let passed = owners.iter().find(seen).copied();
@@ -231,15 +229,10 @@ impl<'a> Walk<'a> {
 
     /// How far along the way the packet, or the question for its next hop, was seen.
     pub fn seen_up_to(&self, way: &Way, hop: IpAddr, packet: &Travelling) -> usize {
-        use crate::probe::frame::Packet::{Arp, NeighbourSolicitation};
         let Some(trace) = self.trace else { return 0 };
         // Once the packet has left, where the question got to says nothing.
         let left = trace.first(way.0[0], true, packet).is_some();
-        let carries = |frame: &crate::Frame| match &frame.packet {
-            Arp { op: 1, target_ip, .. } => !left && IpAddr::from(*target_ip) == hop,
-            NeighbourSolicitation { target, .. } => !left && IpAddr::from(*target) == hop,
-            _ => packet.is_in(frame),
-        };
+        let carries = |frame: &crate::Frame| packet.is_in(frame) || !left && is_question(frame, hop);
         let last = way.0.iter().rposition(|spot| trace.find(*spot, carries).is_some());
         last.map_or(0, |last| last + 1)
     }

@@ -18,6 +18,7 @@ pub(crate) const SENTINEL_ETHERTYPE: u16 = 0x88b5;
 
 /// A frame that was seen on a device. Prints as a line of `tcpdump -e -n`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Frame {
     /// When the kernel saw it.
     pub at: SystemTime,
@@ -115,7 +116,7 @@ pub enum Packet {
         source_port: u16,
         /// to this one.
         destination_port: u16,
-        /// The payload's length in bytes.
+        /// The payload's length in bytes; of a first fragment what it carries of that.
         size: usize,
     },
     /// TCP.
@@ -203,6 +204,11 @@ impl Frame {
     #[must_use]
     pub fn is_out(&self) -> bool {
         self.direction == Direction::Out
+    }
+
+    /// Whether the device handed it to the stack: neither on its way out, nor for another's MAC address.
+    pub(crate) fn is_taken(&self) -> bool {
+        !matches!(self.direction, Direction::Out | Direction::Other)
     }
 }
 

@@ -213,6 +213,11 @@ impl Link {
         }
     }
 
+    /// Whether neighbours are looked for on it, by ARP or neighbour discovery.
+    pub(crate) fn does_arp(&self) -> bool {
+        !self.flags.iter().any(|flag| flag == "NOARP")
+    }
+
     /// Whether it is a bridge.
     #[must_use]
     pub fn is_bridge(&self) -> bool {

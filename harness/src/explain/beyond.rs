@@ -1,0 +1,79 @@
+//! A packet that leaves by a device without a wire of its own: a tunnel, a program's, or one on top of another.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use super::{
+    scene::Spot,
+    trace::{Travelling, is_question},
+    walk::{Leaving, Step, Stop, Walk},
+};
+use crate::Frame;
+
+impl Walk<'_> {
+    /// Where it comes out. The way in between is another packet's, or none: what was seen must tell.
+    pub fn emerges(&mut self, leaving: Leaving, packet: &Travelling) -> Step<Spot> {
+        let Leaving { by, out, hop } = leaving;
+        let (what, start) = (if packet.answer { "the answer" } else { "the packet" }, self.scene.say(out));
+        let left = self.trace.and_then(|trace| trace.first(out, true, packet)).map(|frame| frame.at);
+        if let Some(there) = self.taken_first(out, left, packet) {
+            self.passed.extend([out, there]);
+            return Ok(there);
+        }
+        if left.is_none() && self.trace.is_some_and(|trace| trace.heard(out)) {
+            if let Some(cause) = self.leaves_by_a_port(out, hop).or_else(|| self.unusable(out, packet.from)) {
+                return Err(Stop::Cause(cause));
+            }
+            if self.neighbour_missing(out, hop) && self.scene.link(out).is_some_and(|link| link.does_arp()) {
+                self.passed.push(out);
+                return Err(Stop::Cause(self.no_neighbour(out, hop)));
+            }
+            let dropped = self.dropped_before(by, out, packet)?;
+            return Err(Stop::Cause(format!(
+                "{what} does not leave by {start}, though its route leads there: {dropped}"
+            )));
+        }
+        self.passed.push(out);
+        let kind = self.scene.link(out).and_then(|link| link.kind.as_deref()).unwrap_or("other");
+        Err(Stop::Cause(format!(
+            "{what} is handed to {start}, and comes out of no other device here: what a device of type {kind} does with it is not followed"
+        )))
+    }
+
+    /// The device by which the first place got it that took it, once it had left.
+    fn taken_first(&self, out: Spot, left: Option<SystemTime>, packet: &Travelling) -> Option<Spot> {
+        let trace = self.trace?;
+        let others = (0..self.scene.places.len()).filter(|place| *place != out.place);
+        let taken = others.flat_map(|place| trace.spots(place)).filter_map(|spot| {
+            let frame = trace.find(spot, |frame| {
+                frame.is_taken() && packet.is_in(frame) && left.is_none_or(|left| frame.at >= left)
+            });
+            frame.map(|frame| (frame.at, spot))
+        });
+        let taken: Vec<(SystemTime, Spot)> = taken.collect();
+        let place = taken.iter().min_by_key(|(at, _)| *at)?.1.place;
+        // A port hands it to its bridge, a device to the one on top of it, which may all be at one time.
+        let rank = |(at, spot): &&(SystemTime, Spot)| {
+            let is_port = self.scene.link(*spot).is_some_and(|link| link.master.is_some());
+            (*at, !is_port, self.scene.is_wireless(*spot))
+        };
+        taken.iter().filter(|(_, spot)| spot.place == place).max_by_key(rank).map(|(_, spot)| *spot)
+    }
+
+    /// The next hop is asked for its MAC address over what is not followed, in vain.
+    fn no_neighbour(&self, out: Spot, hop: IpAddr) -> String {
+        let others = self.scene.places.iter().enumerate().filter(|(place, _)| *place != out.place);
+        let Some((place, own)) = others.filter_map(|(place, state)| Some((place, state.address(hop)?))).next() else {
+            return self.nobody_has(out, hop);
+        };
+        let (start, home) = (self.scene.say(out), format!("{} in {}", own.dev, self.scene.name(place)));
+        let asked = |frame: &Frame| !frame.is_out() && is_question(frame, hop);
+        let gets_there =
+            self.trace.is_some_and(|trace| trace.spots(place).any(|spot| trace.find(spot, asked).is_some()));
+        let what = if gets_there {
+            "the question gets there, and no answer comes back"
+        } else {
+            "the question does not get there"
+        };
+        format!("{start} finds no neighbour for {hop}, which is on {home}: {what}")
+    }
+}
