@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Walk<'_> {
-    /// There is no route: because a device is down, or because nobody made one.
+    /// There is no route: because one, or a policy rule, forbids it, a device is down, or nobody made one.
     pub fn no_route(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<String> {
         let (state, name) = (&self.scene.places[place], self.scene.name(place));
         if packet.answer
@@ -43,18 +43,22 @@ impl Walk<'_> {
     pub fn forbidden(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<Option<String>> {
         let state = &self.scene.places[place];
         let iif = by.map_or("lo", |spot| self.scene.dev(spot));
-        let mark = self.journey.mark.filter(|_| by.is_none() && !packet.answer).unwrap_or(0);
+        let is_first = by.is_none() && !packet.answer;
+        let mark = self.journey.mark.filter(|_| is_first).unwrap_or(0);
+        let oif = self.journey.device.as_deref().filter(|_| is_first);
         for rule in state.namespace.policy().list()? {
-            if !holds(&rule, iif, mark, packet) {
+            if !holds(&rule, iif, oif, mark, packet) {
                 continue;
             }
-            let found = rule.table.and_then(|table| best(state, table, packet));
-            match (rule.table, found) {
-                (None, _) if FORBIDS.iter().any(|word| rule.text.ends_with(word)) => {
-                    return Ok(Some(format!("the policy rule `{rule}`")));
-                }
-                (_, Some(route)) if FORBIDS.contains(&route.kind.as_str()) => return Ok(Some(format!("`{route}`"))),
-                (_, Some(route)) if route.kind != "throw" => return Ok(None),
+            match rule.action.as_str() {
+                action if FORBIDS.contains(&action) => return Ok(Some(format!("the policy rule `{rule}`"))),
+                // Which rules are passed over by it is not followed.
+                "goto" => return Ok(None),
+                _ => {}
+            }
+            match rule.table.and_then(|table| best(state, table, packet)) {
+                Some(route) if FORBIDS.contains(&route.kind.as_str()) => return Ok(Some(format!("`{route}`"))),
+                Some(route) if route.kind != "throw" && !is_suppressed(&rule, route) => return Ok(None),
                 _ => {}
             }
         }
@@ -95,9 +99,15 @@ fn best<'a>(state: &'a State, table: u32, packet: &Travelling) -> Option<&'a Rou
     state.routes.iter().filter(covers).max_by_key(rank)
 }
 
-/// Whether the rule is known to hold for a packet.
-fn holds(rule: &PolicyRule, iif: &str, mark: u32, packet: &Travelling) -> bool {
-    let others = [" tos ", " uidrange ", " ipproto ", " sport ", " dport ", " tun_id "];
+/// Whether the rule takes no route of such a short prefix.
+fn is_suppressed(rule: &PolicyRule, route: &Route) -> bool {
+    let length = route.to.map_or(0, |to| to.prefix_len());
+    rule.suppress_prefixlength.is_some_and(|shortest| u32::from(length) <= shortest)
+}
+
+/// Whether the rule is known to hold for a packet, which may be bound to a device.
+fn holds(rule: &PolicyRule, iif: &str, oif: Option<&str>, mark: u32, packet: &Travelling) -> bool {
+    let others = [" tos ", " uidrange ", " ipproto ", " sport ", " dport ", " tun_id ", " suppress_ifgroup "];
     if rule.v6 != packet.to.is_ipv6() || others.iter().any(|other| rule.text.contains(other)) {
         return false;
     }
@@ -105,5 +115,6 @@ fn holds(rule: &PolicyRule, iif: &str, mark: u32, packet: &Travelling) -> bool {
     let to = rule.to.is_none_or(|to| to.contains(&packet.to));
     let iif = rule.iif.as_deref().is_none_or(|name| name == iif);
     let marked = rule.fwmark.is_none_or(|wanted| (wanted ^ mark) & rule.fwmask.unwrap_or(u32::MAX) == 0);
-    (from && to && iif && marked && rule.oif.is_none()) != rule.not
+    let bound = rule.oif.as_deref().is_none_or(|name| oif == Some(name));
+    (from && to && iif && marked && bound) != rule.not
 }

@@ -21,6 +21,7 @@ fn a_policy_rule_forbids() {
         ("to 192.0.2.1 unreachable", "the policy rule `500: from all to 192.0.2.1 unreachable` forbids it"),
         ("from 10.20.30.41 lookup 77", ": `unreachable default table 77` forbids it"),
         ("not from 10.20.30.0/24 prohibit", "host has no route back to 10.20.30.41: the policy rule `500: not from"),
+        ("to 192.0.2.1 protocol static prohibit", "the policy rule `500: from all to 192.0.2.1 prohibit proto static`"),
         ("not from 0.0.0.0/0 prohibit", ""),
         ("to 198.51.100.0/24 prohibit", ""),
         ("fwmark 7 prohibit", ""),
@@ -34,6 +35,43 @@ fn a_policy_rule_forbids() {
         }
         run("rule del pref 500");
     }
+}
+
+/// What a rule skips, or a suppressed route would have led to, is not blamed; what is reached is.
+///
+///     [netns1] --- eth0 [host: br0] --- outside
+#[test]
+fn rules_that_are_passed_over() {
+    let (lab, _host, one, _two) = lab("gateway-one-subnet");
+    let run = |line: &str| {
+        lab.command("ip").unwrap().args(line.split(' ')).read(Duration::from_secs(10)).unwrap();
+    };
+    run("rule add pref 700 to 192.0.2.1 unreachable");
+    run("rule add pref 600 to 192.0.2.1 prohibit");
+    for (rule, words, others) in [
+        ("goto 700", "host has no route to 192.0.2.1", "prohibit"),
+        ("lookup main suppress_prefixlength 24", "`600: from all to 192.0.2.1 prohibit` forbids it", "700"),
+    ] {
+        run(&format!("rule add pref 500 {rule}"));
+        let cause = cause(&one.ping(lab.outside()));
+        assert!(cause.contains(words) && !cause.contains(others), "{rule}: {cause}");
+        run("rule del pref 500");
+    }
+}
+
+/// A rule for a device holds for what is bound to it. Of IPv6: what is bound to a device and finds no IPv4 route is taken
+/// for on-link, by ip_route_output_key_hash_rcu() in net/ipv4/route.c.
+///
+///     [netns1] --- [host: br0] --- [netns2]
+#[test]
+fn a_rule_for_a_device() {
+    let (lab, _host, one, two) = lab("gateway-v6");
+    let rule = ["-6", "rule", "add", "pref", "9", "oif", "veth1-1", "prohibit"];
+    lab.command("ip").unwrap().args(rule).inside(&one).read(Duration::from_secs(10)).unwrap();
+    let target = || two.at(two.v6().unwrap());
+    crate::expect!(one.ping(target()), Reply { .. });
+    let cause = cause(&one.ping(target()).from_device("veth1-1"));
+    assert!(cause.ends_with("the policy rule `9: from all oif veth1-1 prohibit -6` forbids it"), "{cause}");
 }
 
 /// A router that says that a packet is too large is not said to be unheard where it is heard.

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    AddressFamily, IpProtocol, RouteNetlinkMessage,
     route::RouteProtocol,
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
@@ -50,8 +50,12 @@ pub struct PolicyRule {
     pub fwmask: Option<u32>,
     /// Whether it holds for all packets but those.
     pub not: bool,
+    /// What it does: `lookup`, `goto`, `nop`, `unreachable`, `prohibit` or `blackhole`.
+    pub action: String,
     /// The table in which routes are looked up, 254 for `main`; `None` where it does something else.
     pub table: Option<u32>,
+    /// Routes of prefixes of this length, or a shorter one, do not count.
+    pub suppress_prefixlength: Option<u32>,
     /// The whole, in the words of `ip rule`: `not from all fwmark 0xca6c lookup 51820`.
     pub text: String,
 }
@@ -94,7 +98,9 @@ impl Policy {
 
 impl PolicyRule {
     fn of(message: &RuleMessage) -> Self {
-        use RuleAttribute::{Destination, FwMark, FwMask, Iifname, Oifname, Priority, Source, Table};
+        use RuleAttribute::{
+            Destination, FwMark, FwMask, Iifname, Oifname, Priority, Source, SuppressPrefixLen, Table,
+        };
         let header = &message.header;
         let mut rule = Self {
             priority: 0,
@@ -106,7 +112,9 @@ impl PolicyRule {
             fwmark: None,
             fwmask: None,
             not: header.flags.contains(RuleFlags::Invert),
+            action: action(header.action),
             table: Some(header.table.into()),
+            suppress_prefixlength: None,
             text: String::new(),
         };
         let prefix = |address: &IpAddr, length| IpNet::new(*address, length).ok();
@@ -120,6 +128,7 @@ impl PolicyRule {
                 FwMark(mark) => rule.fwmark = Some(*mark),
                 FwMask(mask) if *mask != u32::MAX => rule.fwmask = Some(*mask),
                 Table(number) => rule.table = Some(*number),
+                SuppressPrefixLen(length) if *length != u32::MAX => rule.suppress_prefixlength = Some(*length),
                 _ => {}
             }
         }
@@ -148,13 +157,17 @@ impl PolicyRule {
         let mut conditions: Vec<_> = message.attributes.iter().filter_map(condition).collect();
         conditions.sort_by_key(|(place, _)| *place);
         words.extend(conditions.into_iter().map(|(_, text)| text));
-        words += &match (self.table, &message.header.action) {
-            (Some(table), _) => format!(" lookup {}", table_name(table)),
-            (None, RuleAction::ToTable) => " lookup [l3mdev-table]".into(),
-            (None, RuleAction::Goto) => String::new(),
-            (None, other) => format!(" {}", format!("{other:?}").to_lowercase()),
-        };
-        words.extend(message.attributes.iter().filter_map(consequence));
+        match (self.table, self.action.as_str()) {
+            (Some(table), _) => words += &format!(" lookup {}", table_name(table)),
+            (None, "lookup") => words += " lookup [l3mdev-table]",
+            _ => {}
+        }
+        let mut consequences: Vec<_> = message.attributes.iter().filter_map(consequence).collect();
+        if !matches!(self.action.as_str(), "lookup" | "goto") {
+            consequences.push((4, format!(" {}", self.action)));
+        }
+        consequences.sort_by_key(|(place, _)| *place);
+        words.extend(consequences.into_iter().map(|(_, text)| text));
         words
     }
 }
@@ -170,7 +183,7 @@ fn condition(attribute: &RuleAttribute) -> Option<(u8, String)> {
     let ports = |start: u16, end: u16| if start == end { start.to_string() } else { format!("{start}-{end}") };
     Some(match attribute {
         UidRange(range) => (0, format!(" uidrange {}-{}", range.start, range.end)),
-        IpProtocol(protocol) => (1, format!(" ipproto {}", format!("{protocol:?}").to_lowercase())),
+        IpProtocol(protocol) => (1, format!(" ipproto {}", protocol_name(*protocol))),
         SourcePortRange(range) => (2, format!(" sport {}", ports(range.start, range.end))),
         DestinationPortRange(range) => (3, format!(" dport {}", ports(range.start, range.end))),
         TunId(id) => (4, format!(" tun_id {id}")),
@@ -178,16 +191,37 @@ fn condition(attribute: &RuleAttribute) -> Option<(u8, String)> {
     })
 }
 
-/// What else it does.
-fn consequence(attribute: &RuleAttribute) -> Option<String> {
-    use RuleAttribute::{Goto, Protocol, SuppressIfGroup, SuppressPrefixLen};
+/// What else it does, and which of that is printed first; the action's own word is the fourth.
+fn consequence(attribute: &RuleAttribute) -> Option<(u8, String)> {
+    use RuleAttribute::{Goto, Protocol, Realm, SuppressIfGroup, SuppressPrefixLen};
     Some(match attribute {
-        SuppressPrefixLen(length) if *length != u32::MAX => format!(" suppress_prefixlength {length}"),
-        SuppressIfGroup(group) if *group != u32::MAX => format!(" suppress_ifgroup {group}"),
-        Goto(target) => format!(" goto {target}"),
-        Protocol(maker) if !matches!(maker, RouteProtocol::Unspec | RouteProtocol::Kernel) => format!(" proto {maker}"),
+        SuppressPrefixLen(length) if *length != u32::MAX => (0, format!(" suppress_prefixlength {length}")),
+        SuppressIfGroup(group) if *group != u32::MAX => (1, format!(" suppress_ifgroup {group}")),
+        Realm(realm) if realm.source == 0 => (2, format!(" realms {}", realm.destination)),
+        Realm(realm) => (2, format!(" realms {}/{}", realm.source, realm.destination)),
+        Goto(target) => (3, format!(" goto {target}")),
+        Protocol(maker) if !matches!(maker, RouteProtocol::Unspec | RouteProtocol::Kernel) => {
+            (5, format!(" proto {maker}"))
+        }
         _ => return None,
     })
+}
+
+fn action(action: RuleAction) -> String {
+    match action {
+        RuleAction::ToTable => "lookup".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// A transport protocol as /etc/protocols names it.
+fn protocol_name(protocol: IpProtocol) -> String {
+    match i32::from(protocol) {
+        libc::IPPROTO_ICMPV6 => "ipv6-icmp".into(),
+        libc::IPPROTO_IPIP => "ipencap".into(),
+        number if matches!(protocol, IpProtocol::Other(_)) => format!("ipproto-{number}"),
+        _ => format!("{protocol:?}").to_lowercase(),
+    }
 }
 
 fn table_name(table: u32) -> String {
@@ -267,6 +301,11 @@ mod tests {
             "goto 32766 priority 106",
             "lookup 200 priority 109 protocol static",
             "fwmark 0/0x1 lookup 200 priority 108",
+            "ipproto ipv6-icmp realms 5/6 prohibit priority 110",
+            "ipproto 4 lookup 200 protocol bird priority 111",
+            "to 10.0.0.0/8 ipproto 200 realms 7 lookup 200 suppress_prefixlength 8 protocol static priority 112",
+            "goto 32766 protocol static priority 113",
+            "iif lo nop priority 114",
         ] {
             ip(&host, &format!("rule add {rule}"));
         }
