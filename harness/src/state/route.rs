@@ -3,9 +3,12 @@
 use std::{fmt, io, net::IpAddr};
 
 use ipnet::IpNet;
-use rtnetlink::packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+use rtnetlink::{
+    packet_core::Nla,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+    },
 };
 
 use super::Names;
@@ -48,6 +51,7 @@ pub struct Route {
 
 /// Which way a packet goes: `ip route get TO from FROM iif IIF oif OIF mark MARK`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Question {
     /// Where it is to go.
     pub to: IpAddr,
@@ -194,8 +198,6 @@ fn scope(scope: RouteScope) -> String {
 }
 
 fn options(message: &RouteMessage) -> String {
-    /// `RTAX_MTU` of rtnetlink(7), as a bit.
-    const MTU: u32 = 1 << 2;
     let tos = message.header.tos;
     let mut words = if tos == 0 { Vec::new() } else { vec![format!("tos {tos:#x}")] };
     let metrics = message.attributes.iter().flat_map(|attribute| match attribute {
@@ -203,15 +205,48 @@ fn options(message: &RouteMessage) -> String {
         _ => &[],
     });
     let metrics: Vec<_> = metrics.collect();
-    let locked = metrics.iter().any(|metric| matches!(metric, RouteMetric::Lock(mask) if mask & MTU != 0));
-    words.extend(metrics.into_iter().filter_map(|metric| match metric {
-        RouteMetric::Lock(_) => None,
-        RouteMetric::Mtu(mtu) if locked => Some(format!("mtu lock {mtu}")),
-        RouteMetric::CcAlgo(name) => Some(format!("congctl {name}")),
-        // `Advmss(1260)`
-        other => Some(format!("{other:?}").to_lowercase().replace('(', " ").replace(')', "")),
+    let locks = metrics.iter().find_map(|metric| match metric {
+        RouteMetric::Lock(mask) => Some(*mask),
+        _ => None,
+    });
+    let is_locked = |metric: &RouteMetric| locks.is_some_and(|mask| mask & 1 << metric.kind() != 0);
+    words.extend(metrics.into_iter().filter_map(|metric| {
+        let (name, value) = option(metric)?;
+        Some(format!("{name} {}{value}", if is_locked(metric) { "lock " } else { "" }))
     }));
     words.join(" ")
+}
+
+/// A metric's name and value, as `ip route` prints them.
+fn option(metric: &RouteMetric) -> Option<(&'static str, String)> {
+    use RouteMetric::{
+        Advmss, CcAlgo, Cwnd, FastopenNoCookie, Features, Hoplimit, InitCwnd, InitRwnd, Mtu, QuickAck, Reordering,
+        RtoMin, Rtt, RttVar, SsThresh, Window,
+    };
+    let time = |ms: u32| if ms >= 1000 { format!("{}s", f64::from(ms) / 1e3) } else { format!("{ms}ms") };
+    let number = |name, value: &u32| Some((name, value.to_string()));
+    match metric {
+        Mtu(value) => number("mtu", value),
+        Window(value) => number("window", value),
+        // In eighths and quarters of a ms.
+        Rtt(value) => Some(("rtt", time(value / 8))),
+        RttVar(value) => Some(("rttvar", time(value / 4))),
+        SsThresh(value) => number("ssthresh", value),
+        Cwnd(value) => number("cwnd", value),
+        Advmss(value) => number("advmss", value),
+        Reordering(value) => number("reordering", value),
+        Hoplimit(value) => number("hoplimit", value),
+        InitCwnd(value) => number("initcwnd", value),
+        // RTAX_FEATURE_ECN of rtnetlink(7).
+        Features(1) => Some(("features", "ecn".into())),
+        Features(value) => Some(("features", format!("{value:#x}"))),
+        RtoMin(value) => Some(("rto_min", time(*value))),
+        InitRwnd(value) => number("initrwnd", value),
+        QuickAck(value) => number("quickack", value),
+        CcAlgo(name) => Some(("congctl", name.clone())),
+        FastopenNoCookie(value) => number("fastopen_no_cookie", value),
+        _ => None,
+    }
 }
 
 /// As `ip route` prints it: `10.20.0.0/16 dev br0 proto kernel scope link src 10.20.0.1`.

@@ -68,3 +68,29 @@ fn asks_for_one_packet() {
     a.set_sysctl("net.ipv4.conf.c0.rp_filter", "0").unwrap();
     assert!(question.ask(&a).unwrap().unwrap().is_local());
 }
+
+/// What sets a route apart reads as `ip route` prints it, locks and units included.
+///
+///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+#[test]
+fn options_read_as_ip_prints_them() {
+    let (a, _b) = pair();
+    let ip = |line: &str| {
+        let output = a.run(|| std::process::Command::new("ip").args(line.split(' ')).output()).unwrap().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let options = [
+        "mtu lock 1300 rto_min 40ms",
+        "window 100 rtt 16ms rttvar 2s ssthresh lock 9 cwnd lock 12 advmss 1260",
+        "hoplimit 7 initcwnd 5 features ecn initrwnd 20 quickack 1 congctl cubic fastopen_no_cookie 1",
+        "mtu 1400 reordering 4",
+    ];
+    for options in options {
+        ip(&format!("route replace 10.7.0.0/16 via 10.0.0.2 {options}"));
+        let state = State::of(&a).unwrap();
+        let route = state.routes.iter().find(|route| !route.options.is_empty()).unwrap();
+        let printed = ip("route show 10.7.0.0/16");
+        assert_eq!(format!("10.7.0.0/16 via 10.0.0.2 dev a0 {}", route.options), printed.trim_end().trim());
+    }
+}
