@@ -96,7 +96,11 @@ pub struct Change {
 fn set_lines(table: &Table) -> Vec<String> {
     let line = |set: &String| {
         let cut = set.split_once(" elements = ").map(|(head, _)| head);
-        let changes = |head: &&str| head.contains(" flags ") && (head.contains("dynamic") || head.contains("timeout"));
+        let changes = |head: &&str| {
+            let flags =
+                head.split_once(" flags ").and_then(|(_, rest)| rest.split_once(';')).map_or("", |(flags, _)| flags);
+            flags.split([',', ' ']).any(|flag| matches!(flag, "dynamic" | "timeout"))
+        };
         let text = cut.filter(changes).map_or_else(|| set.clone(), |head| format!("{head} }}"));
         format!("{} {} {text}", table.family, table.name)
     };

@@ -111,13 +111,14 @@ fn what_daemons_leave_is_told() {
         assert!(output.status.success(), "{line}: {output:?}");
     };
     run("ip route add default via 10.0.0.1; nft 'table ip mine { set seen { type ipv4_addr; flags timeout; }
-        map to { type ipv4_addr : verdict; }; }'");
+        set dynamic_timeouts { type ipv4_addr; flags interval; }; map to { type ipv4_addr : verdict; }; }'");
     let before = Inventory::of(&host).unwrap();
     run("ip neigh add proxy 10.0.0.77 dev br0; ip -6 neigh add proxy fd00::77 dev br0
         ip route change default via 10.0.0.1 mtu lock 1300 advmss 1260 initcwnd 5
         ip route add 10.7.0.0/16 tos 0x10 via 10.0.0.1
         ip rule add lookup 100 priority 10 protocol static
-        nft add element ip mine seen '{ 10.1.1.1 timeout 1h }'; nft add element ip mine to '{ 10.1.1.1 : drop }'; nft 'add table ip mine { flags dormant; }'");
+        nft add element ip mine seen '{ 10.1.1.1 timeout 1h }'; nft add element ip mine to '{ 10.1.1.1 : drop }'
+        nft add element ip mine dynamic_timeouts '{ 10.1.0.0/16 }'; nft 'add table ip mine { flags dormant; }'");
     let changes = before.changes(&Inventory::of(&host).unwrap());
     assert_eq!(
         texts(&changes),
@@ -131,7 +132,9 @@ fn what_daemons_leave_is_told() {
             "- table ip mine",
             "+ table ip mine flags dormant",
             "- set ip mine map to { type ipv4_addr : verdict; }",
+            "- set ip mine set dynamic_timeouts { type ipv4_addr; flags interval; }",
             "+ set ip mine map to { type ipv4_addr : verdict; elements = { 10.1.1.1 : drop } }",
+            "+ set ip mine set dynamic_timeouts { type ipv4_addr; flags interval; elements = { 10.1.0.0/16 } }",
         ]
     );
 }
