@@ -21,7 +21,7 @@ pub struct Failure {
     pub within: Duration,
     /// How often it was looked at.
     pub looks: usize,
-    /// Whether it was not looked at again as what was seen is an answer, and a last word ([`Probe::retried`]).
+    /// Whether something that came back has ended it, so that what is seen later could not count ([`Probe::retried`]).
     pub may_be_retried: bool,
     /// What was seen last, or why nothing could be.
     pub seen: String,
@@ -70,6 +70,9 @@ impl Failure {
     ) -> Self {
         let (kind, seen) = match &why {
             Why::Seen(seen) | Why::LastWord(seen) => (Kind::Failed, seen.to_string()),
+            Why::TooLate { before, silence } => {
+                (Kind::Failed, format!("{before}\nand then {silence}, which does not make up for it"))
+            }
             Why::Unproven(seen, reason) => (Kind::Error, format!("{seen}\nwhich proves nothing: {reason}")),
             Why::Error(error) => (Kind::of(error), error.to_string()),
         };
@@ -90,7 +93,7 @@ impl Failure {
             expected: one_line(pattern),
             within,
             looks,
-            may_be_retried: matches!(why, Why::LastWord(_)) && probe.journey().is_some(),
+            may_be_retried: matches!(why, Why::LastWord(_) | Why::TooLate { .. }) && probe.journey().is_some(),
             seen,
             given: Labels::current().into_lines(),
             cause,

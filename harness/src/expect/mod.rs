@@ -37,7 +37,9 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// It looks again while there is silence, or a state of the kernel's that may change. An answer is a last word
 /// ([`Probe::last_word`]): an echo reply, an HTTP status or a name server's reply that the pattern does not match fails at
-/// once, as a later one would not make up for it. Of a server that is still starting, say [`Probe::retried`].
+/// once, as a later one would not make up for it. A refusal is no last word, as a server may come yet; but no silence
+/// after it counts: what came back once may be held back, or lost, the second time. Of a server that is still starting,
+/// and of one that is about to leave, say [`Probe::retried`], for which only what is seen last counts.
 ///
 /// ```no_run
 /// use std::net::Ipv4Addr;
@@ -151,6 +153,8 @@ enum Why<O> {
     Seen(O),
     /// What was seen is something else, and no later look would count.
     LastWord(O),
+    /// The silence that was seen last matches, and what came back before it does not.
+    TooLate { before: O, silence: O },
     /// What was seen matches, but proves nothing.
     Unproven(O, String),
     /// It could not be looked at.
@@ -173,7 +177,9 @@ where
         match (probe.look(deadline), before.take()) {
             (Ok(seen), _) if matches(seen.seen()) => {
                 return match heard {
-                    Some(heard) if probe.came_back(&seen) == Some(false) => Err(Why::LastWord(heard)),
+                    Some(heard) if probe.came_back(&seen) == Some(false) => {
+                        Err(Why::TooLate { before: heard, silence: seen })
+                    }
                     _ => proven(probe, matches, seen),
                 };
             }
@@ -234,7 +240,7 @@ impl Failure {
             panic::panic_any(*self)
         }
         let note = if self.may_be_retried {
-            "\n  note: an answer is a last word; `.retried()` looks again after one"
+            "\n  note: an answer counts, whatever is seen after it; `.retried()` takes what is seen last"
         } else {
             ""
         };

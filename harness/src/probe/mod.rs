@@ -88,7 +88,8 @@ pub trait Probe {
         Ok(None)
     }
 
-    /// This probe, whose answers are no last word: [`expect!`](crate::expect!) looks again after one, too.
+    /// This probe, of which what is seen last counts: [`expect!`](crate::expect!) looks again after an answer, too, and
+    /// silence after an answer or a refusal counts.
     ///
     /// ```no_run
     /// # use netproof::Probe;
@@ -121,7 +122,7 @@ pub trait Probe {
     }
 }
 
-/// A probe whose answers are no last word; made by [`Probe::retried`].
+/// A probe of which what is seen last counts; made by [`Probe::retried`].
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Retried<P>(P);
@@ -167,6 +168,7 @@ impl<P: Probe> Probe for Retried<P> {
 
 /// A packet that a probe sends: where it starts, and where it is to go.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Journey {
     /// Where it starts.
     pub from: Namespace,
