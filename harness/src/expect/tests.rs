@@ -134,7 +134,8 @@ fn a_last_word_is_not_taken_back() {
 fn silence_after_a_refusal_is_none() {
     let probe = fake(&[Ok(No), Ok(Refused), Ok(No)]);
     let failure = failure(|| check(&probe, "No", PATIENCE, |seen| matches!(seen, No) && probe.looks.get() > 1));
-    assert_eq!((failure.kind, failure.looks, failure.seen.as_str()), (Kind::Failed, 3, "said Refused"));
+    let seen = "said Refused\nand then said No, which does not make up for it";
+    assert_eq!((failure.kind, failure.looks, failure.seen.as_str()), (Kind::Failed, 3, seen));
     expect!(fake(&[Ok(Refused), Ok(Yes(1))]), Yes(1));
     expect!(fake(&[Ok(Refused), Ok(No)]).retried(), No);
 }
@@ -196,14 +197,36 @@ fn a_failure_panics_with_its_text() {
     alone.apply(crate::link::set_up("lo")).unwrap();
     let refused = catch_unwind(|| expect!(alone.ping(std::net::Ipv4Addr::LOCALHOST), NoReply)).unwrap_err();
     let text = refused.downcast_ref::<String>().expect("the text");
-    assert!(text.ends_with("`.retried()` looks again after one"), "{text}");
+    assert!(text.ends_with("`.retried()` takes what is seen last"), "{text}");
 }
 
 /// A pattern that takes whatever comes is told from one that does not.
 #[test]
 fn a_pattern_claims_something() {
-    let nothing = ["_", "_n", "[..]", "[_all @ ..]", "_all @ [..]", "(_)", "_ | NoReply", "Yes(1) | _n", "..", "0.."];
-    for nothing in nothing {
+    for nothing in [
+        "_",
+        "_n",
+        "[..]",
+        "[_all @ ..]",
+        "_all @ [..]",
+        "(_)",
+        "_ | NoReply",
+        "Yes(1) | _n",
+        "..",
+        "0..",
+        "0u64..",
+        "0_usize..",
+        "..=u64::MAX",
+        "..= usize :: MAX",
+        "0..=u64::MAX",
+        "&_",
+        "& [..]",
+        "&&_n",
+        "ref _n",
+        "mut _n",
+        "ref mut _n @ ..",
+        "\"a|b\" | _",
+    ] {
         assert!(!claims_something(nothing), "{nothing}");
     }
     for something in [
@@ -215,6 +238,19 @@ fn a_pattern_claims_something() {
         "Some(_)",
         "1..",
         "\"_\"",
+        "\"a|_|b\"",
+        "\"a\\\"|_\"",
+        "r\"\\\" | r\"|_\"",
+        "'|' | '\"'",
+        "&1",
+        "&[_]",
+        "00..",
+        "0x1..",
+        "..=9",
+        "..9",
+        "_n @ ..=9",
+        "reference",
+        "1..=u64::MAX",
         "[_]",
         "[_, _]",
         "[_, ..]",
