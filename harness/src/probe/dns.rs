@@ -83,7 +83,7 @@ impl Probe for Lookup {
         let exchange = Exchange { namespace: &self.namespace, origin: &self.origin, to: &self.server };
         // As a resolver does, which does not hear what comes from elsewhere.
         exchange.run(&question, Heard::NoAnswer, |from, answer| {
-            exchange.is_asked(from).then(|| read_answer(id, self.kind, answer)).flatten()
+            Ok(if exchange.is_asked(from)? { read_answer(id, self.kind, answer) } else { None })
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
 };
 
@@ -18,6 +18,7 @@ use crate::{
         tcp::from_where,
         traffic::{self, Again, Lost},
     },
+    state::Question,
 };
 
 impl Namespace {
@@ -34,10 +35,11 @@ impl Namespace {
     }
 }
 
-/// One UDP exchange; made by [`Namespace::udp_to`]. Yields [`Heard::Answer`], [`Heard::Silence`], [`Heard::Refused`],
-/// [`Heard::Unreachable`] or [`Heard::LocalError`].
+/// One UDP exchange; made by [`Namespace::udp_to`]. Yields [`Heard::Answer`], [`Heard::Stray`], [`Heard::Silence`],
+/// [`Heard::Refused`], [`Heard::Unreachable`] or [`Heard::LocalError`].
 ///
-/// Its socket is not connected, so that an answer from another address or port than was asked is seen: [`Heard::Stray`].
+/// Its socket is not connected, so that an answer from another address or port than was asked is seen: [`Heard::Stray`]. What
+/// is put to a broadcast or multicast address anybody answers.
 #[derive(Clone, Debug)]
 #[must_use = "a datagram is sent by `look` or `expect!`"]
 pub struct Udp {
@@ -82,12 +84,12 @@ impl Probe for Udp {
             let is_late =
                 self.payload.is_none() && answer.starts_with(OURS.as_bytes()) && !answer.starts_with(&request);
             if is_late {
-                return None;
+                return Ok(None);
             }
-            Some(match exchange.is_asked(from) {
+            Ok(Some(match exchange.is_asked(from)? {
                 true => read_answer(from.ip(), answer, &request),
                 false => Heard::Stray { from: from.to_string(), payload: String::from_utf8_lossy(answer).into_owned() },
-            })
+            }))
         })
     }
 
@@ -151,7 +153,7 @@ impl Exchange<'_> {
         &self,
         request: &[u8],
         silence: Heard<String>,
-        accept: impl Fn(SocketAddr, &[u8]) -> Option<Heard<String>>,
+        accept: impl Fn(SocketAddr, &[u8]) -> Result<Option<Heard<String>>>,
     ) -> Result<Outcome> {
         let window = Deadline::exactly(traffic::silence());
         let opened = self.namespace.run(|| self.origin.open(Type::DGRAM, self.to.address()))?;
@@ -166,7 +168,7 @@ impl Exchange<'_> {
         loop {
             let ready = traffic::wait_readable(&socket, window).map_err(|error| self.error(error))?;
             while let Some((from, answer)) = receive(&socket) {
-                if let Some(heard) = accept(from, &answer) {
+                if let Some(heard) = accept(from, &answer)? {
                     return Ok(heard.into());
                 }
             }
@@ -189,13 +191,14 @@ impl Exchange<'_> {
     }
 
     /// Whether an answer from here is one to the question; to one that was put to many, anybody's is.
-    pub fn is_asked(&self, from: SocketAddr) -> bool {
+    pub fn is_asked(&self, from: SocketAddr) -> Result<bool> {
         let asked = self.to.address();
-        let many = match asked.ip() {
-            IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.octets()[3] == 255,
-            IpAddr::V6(ip) => ip.is_multicast(),
-        };
-        many || from == asked || asked.ip().is_unspecified() && from.port() == asked.port()
+        let is_it = from == asked || asked.ip().is_unspecified() && from.port() == asked.port();
+        if is_it || asked.ip().is_multicast() || asked.ip() == Ipv4Addr::BROADCAST {
+            return Ok(true);
+        }
+        let route = Question::to(asked.ip()).ask(self.namespace)?;
+        Ok(route.is_ok_and(|route| route.kind == "broadcast"))
     }
 
     fn errors(&self, socket: &Socket) -> io::Result<After> {
@@ -250,8 +253,6 @@ fn receive(socket: &Socket) -> Option<(SocketAddr, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::{
         Seen,
@@ -331,9 +332,11 @@ mod tests {
         server.join().unwrap();
         let exchange = |to: [u8; 4]| {
             let (origin, to) = (Origin::default(), Endpoint::from((Ipv4Addr::from(to), 7000)));
-            Exchange { namespace: &a, origin: &origin, to: &to }.is_asked("10.0.0.2:7001".parse().unwrap())
+            Exchange { namespace: &a, origin: &origin, to: &to }.is_asked("10.0.0.2:7001".parse().unwrap()).unwrap()
         };
-        assert!(exchange([10, 0, 0, 255]) && exchange([224, 0, 0, 1]) && !exchange([10, 0, 0, 2]));
+        assert!([[10, 0, 0, 255], [255; 4], [224, 0, 0, 1]].into_iter().all(exchange));
+        // The second would be a broadcast where prefixes are of 24 bits.
+        assert!(![[10, 0, 0, 2], [10, 1, 0, 255], [203, 0, 113, 1]].into_iter().any(exchange));
     }
 
     /// The same over IPv6.
