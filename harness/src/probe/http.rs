@@ -4,7 +4,7 @@ use std::{io, net::TcpStream, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Method, Request,
+    HeaderMap, Request,
     body::Bytes,
     client::conn::http1,
     header::{CONTENT_LENGTH, HOST},
@@ -18,7 +18,7 @@ use crate::{
     probe::{
         Carries, Journey, Probe, Watch,
         endpoint::{Endpoint, Origin},
-        outcome::{Heard, Outcome},
+        outcome::{Heard, Outcome, start_of},
         tcp::{Connection, connect, from_where},
         traffic::{self, Again},
     },
@@ -37,7 +37,7 @@ impl Namespace {
             namespace: self.clone(),
             to: to.into(),
             origin: Origin::default(),
-            method: Method::GET,
+            method: "GET".into(),
             path: "/".into(),
             headers: Vec::new(),
             body: Bytes::new(),
@@ -66,7 +66,7 @@ pub struct Http {
     namespace: Namespace,
     to: Endpoint,
     origin: Origin,
-    method: Method,
+    method: String,
     path: String,
     headers: Vec<(String, String)>,
     body: Bytes,
@@ -79,32 +79,40 @@ from_where!(Http);
 impl Http {
     /// `GET /`, which is what is asked anyway: for the reader.
     pub fn get(self) -> Self {
-        self.asking(Method::GET, Vec::new())
+        self.method("GET")
     }
 
     /// `POST`, with this body.
     pub fn post(self, body: impl Into<Vec<u8>>) -> Self {
-        self.asking(Method::POST, body.into())
+        self.method("POST").body(body)
     }
 
     /// `PUT`, with this body.
     pub fn put(self, body: impl Into<Vec<u8>>) -> Self {
-        self.asking(Method::PUT, body.into())
+        self.method("PUT").body(body)
     }
 
     /// `DELETE`.
     pub fn delete(self) -> Self {
-        self.asking(Method::DELETE, Vec::new())
+        self.method("DELETE")
+    }
+
+    /// Any other method: `PATCH`, `HEAD`.
+    pub fn method(mut self, name: impl Into<String>) -> Self {
+        self.method = name.into();
+        self
+    }
+
+    /// The request's body, of whatever method.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Bytes::from(body.into());
+        self
     }
 
     /// How long each look waits for the whole answer, instead of 2 s (times the [`time_scale`], at most 10 s).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
-    }
-
-    fn asking(self, method: Method, body: Vec<u8>) -> Self {
-        Self { method, body: body.into(), ..self }
     }
 
     /// A header. `Host` is the address where it is not given here, `Content-Length` the body's.
@@ -129,9 +137,9 @@ impl Probe for Http {
     type Output = Outcome;
 
     fn describe(&self) -> String {
-        let method = (self.method != Method::GET).then(|| format!(" -X {}", self.method));
+        let method = (self.method != "GET").then(|| format!(" -X {}", self.method));
         let headers = self.headers.iter().map(|(name, value)| format!(" -H '{name}: {value}'"));
-        let body = (!self.body.is_empty()).then(|| format!(" -d '{}'", String::from_utf8_lossy(&self.body)));
+        let body = (!self.body.is_empty()).then(|| format!(" -d {}", start_of(&String::from_utf8_lossy(&self.body))));
         let asked: String = method.into_iter().chain(headers).chain(body).collect();
         format!("{}: curl{asked}{}http://{}{}", self.namespace.name(), self.origin, self.to.address(), self.path)
     }
@@ -166,9 +174,10 @@ impl Probe for Http {
 
     /// What changes something at the server is not asked again: a connection goes the same way.
     fn retrace(&self, deadline: Deadline) {
-        match self.method {
-            Method::GET => drop(self.look(deadline)),
-            _ => drop(connect(&self.namespace, &self.origin, &self.to)),
+        if self.is_safe() {
+            drop(self.look(deadline));
+        } else {
+            drop(connect(&self.namespace, &self.origin, &self.to));
         }
     }
 
@@ -198,17 +207,22 @@ impl Http {
     }
 
     fn request(&self) -> Result<Asked> {
-        let start = Request::builder().method(&self.method).uri(&self.path);
+        let start = Request::builder().method(self.method.as_str()).uri(&self.path);
         let mut headed = self.headers.iter().fold(start, |request, (name, value)| request.header(name, value));
         if self.headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case(HOST.as_str())) {
             headed = headed.header(HOST, self.to.address().to_string());
         }
         // Of an empty body it says nothing by itself, and a server may insist (411).
-        if matches!(self.method, Method::POST | Method::PUT) && self.body.is_empty() {
+        if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") && self.body.is_empty() {
             headed = headed.header(CONTENT_LENGTH, 0);
         }
         let wrong = |error| Error::Usage(format!("{} cannot be asked: {error}", self.describe()));
         headed.body(Full::new(self.body.clone())).map_err(wrong)
+    }
+
+    /// Whether asking changes nothing at the server: RFC 9110, section 9.2.1.
+    fn is_safe(&self) -> bool {
+        matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
     }
 
     fn error(&self, error: io::Error) -> Error {
@@ -301,9 +315,10 @@ impl Probe for Kept {
     }
 
     fn retrace(&self, deadline: Deadline) {
-        match self.http.method {
-            Method::GET => drop(self.look(deadline)),
-            _ => self.http.retrace(deadline),
+        if self.http.is_safe() {
+            drop(self.look(deadline));
+        } else {
+            self.http.retrace(deadline);
         }
     }
 

@@ -241,7 +241,8 @@ impl fmt::Display for Outcome {
 }
 
 /// Enough of a text for a reader to know it by, on one line.
-fn start_of(text: &str) -> String {
+/// The text in quotes; of a long one its start.
+pub(crate) fn start_of(text: &str) -> String {
     const SHOWN: usize = 60;
     let more = if text.chars().count() > SHOWN { "..." } else { "" };
     format!("{:?}{more}", text.chars().take(SHOWN).collect::<String>())

@@ -83,7 +83,7 @@ fn a_request_has_a_method_headers_and_a_body() {
         String::from_utf8(heard).unwrap()
     });
     let request = a.http((TWO, 80)).post("{}").path("/networks").header("Authorization", "Bearer x");
-    let described = "a: curl -X POST -H 'Authorization: Bearer x' -d '{}' http://10.0.0.2:80/networks";
+    let described = "a: curl -X POST -H 'Authorization: Bearer x' -d \"{}\" http://10.0.0.2:80/networks";
     assert_eq!(request.describe(), described);
     let seen = look(&request);
     let Heard::Status { code: 201, headers, .. } = seen.seen() else { panic!("{seen}") };
@@ -94,6 +94,8 @@ fn a_request_has_a_method_headers_and_a_body() {
     for line in wanted {
         assert!(heard.to_lowercase().contains(&format!("\r\n{}\r\n", line.to_lowercase())), "{heard}");
     }
+    let wrong = a.http((TWO, 80)).method("NO METHOD").look(Deadline::after(Duration::from_secs(5)));
+    assert!(wrong.unwrap_err().to_string().contains("cannot be asked: invalid HTTP method"));
     let wrong = a.http((TWO, 80)).header("no header", "").look(Deadline::after(Duration::from_secs(5)));
     assert!(wrong.unwrap_err().to_string().contains("cannot be asked: invalid HTTP header name"));
 }
