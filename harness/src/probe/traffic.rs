@@ -21,7 +21,7 @@ use crate::{
         outcome::{Heard, Outcome},
         sys,
     },
-    state::Question,
+    state::{Question, State},
     time_scale,
     watch::{Changes, Group},
 };
@@ -234,12 +234,18 @@ pub(crate) fn is_own(namespace: &Namespace, address: IpAddr) -> Result<bool> {
 
 /// Why silence of a target proves nothing, if so: it is said to be where its address is not.
 pub(crate) fn why_absent(target: &Target, outcome: &Outcome) -> Result<Option<String>> {
-    match &target.namespace {
-        Some(home) if outcome.came_back() == Some(false) && !is_own(home, target.address)? => {
-            Ok(Some(format!("{} does not have {}", home.name(), target.address)))
-        }
-        _ => Ok(None),
+    let Some(home) = target.namespace.as_ref().filter(|_| outcome.came_back() == Some(false)) else { return Ok(None) };
+    if is_own(home, target.address)? {
+        return Ok(None);
     }
+    let links = State::of(home)?.links;
+    let down: Vec<&str> = links.iter().filter(|link| !link.up).map(|link| link.name.as_str()).collect();
+    let down = if down.is_empty() || target.address.is_ipv4() {
+        String::new()
+    } else {
+        format!(" ({} is down there, and an IPv6 address goes with its device)", down.join(", "))
+    };
+    Ok(Some(format!("{} does not have {}{down}", home.name(), target.address)))
 }
 
 /// Sets the TTL, or hop limit, of unicast packets.
