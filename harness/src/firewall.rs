@@ -38,6 +38,7 @@ pub struct Ruleset {
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Table {
     /// Its family.
     pub family: Family,
@@ -53,6 +54,7 @@ pub struct Table {
 
 /// A chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Chain {
     /// Its name.
     pub name: String,
@@ -79,6 +81,7 @@ pub struct Hook {
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rule {
     /// Its number in its table.
     pub handle: u64,

@@ -12,6 +12,7 @@ use crate::{Deadline, Error, Namespace, Result};
 
 /// What can be subscribed to: the multicast groups of `rtnetlink(7)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Group {
     /// Links, and the states of bridge ports.
     Link = 1,

@@ -343,7 +343,8 @@ impl Lab {
 
     /// Lets go of a node's namespace, or a further one, as if its container had died: nothing of it is left once this
     /// returns. It waits for the ports that were read back to go, and for the ends in other nodes that its own were joined
-    /// to, in vain where a clone of the [`Node`], a tap or a server of it is still held.
+    /// to, each at most 30 s times the [`time_scale`](crate::time_scale), in vain where a clone of the [`Node`], a tap or a
+    /// server of it is still held.
     pub fn lose(&mut self, name: &str) -> Result<()> {
         let namespace = match self.nodes.iter().chain(&self.others).find(|node| node.name() == name) {
             Some(node) => Namespace::clone(node),
