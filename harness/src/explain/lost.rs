@@ -38,27 +38,29 @@ impl Walk<'_> {
 
     /// What drops the packet between where it came in, or starts, and where it would leave.
     pub fn dropped_before(&self, by: Option<Spot>, out: Spot, packet: &Travelling) -> Result<String> {
-        let hook = if by.is_some() { Hook::Forward } else { Hook::Output };
         // No answer may mean that the question was not let in.
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);
         if let Some(cause) = question.map(|arrival| self.dropped_on_arrival(arrival)).transpose()?.flatten() {
             return Ok(cause);
         }
-        let passing = self.passing(hook, by, Some(out), packet);
-        Ok(self.dropped(out.place, &passing)?.unwrap_or_else(|| self.unknown(out.place)))
+        let came = self.came.as_ref().unwrap_or(packet);
+        let dropped = self.verdict(out.place, self.through(by, Some(out), came, packet))?;
+        Ok(self.say(out.place, dropped).unwrap_or_else(|| self.unknown(out.place)))
     }
 
     /// What drops a packet, for certain, that is where it is for.
     pub fn not_let_in(&self, arrival: &Arrival) -> Result<Option<String>> {
-        let passing = self.passing(Hook::Input, arrival.by, None, &arrival.packet);
-        let verdict = Ruleset::of(&self.scene.places[arrival.place].namespace)?.verdict(&passing);
+        let verdict = self.at_its_end(arrival)?;
         Ok(matches!(verdict, Verdict::Drops { .. }).then(|| self.say(arrival.place, verdict)).flatten())
     }
 
     /// What drops a packet that is where it is for.
     pub fn dropped_on_arrival(&self, arrival: &Arrival) -> Result<Option<String>> {
-        let passing = self.passing(Hook::Input, arrival.by, None, &arrival.packet);
-        self.dropped(arrival.place, &passing)
+        Ok(self.say(arrival.place, self.at_its_end(arrival)?))
+    }
+
+    fn at_its_end(&self, arrival: &Arrival) -> Result<Verdict> {
+        self.verdict(arrival.place, self.through(arrival.by, None, &arrival.came, &arrival.packet))
     }
 
     /// What drops the packet on the bridge that comes after the last link where it was seen.
@@ -68,13 +70,9 @@ impl Walk<'_> {
             return Ok(self.unknown(way.0[last].place));
         };
         let at = way.0.iter().position(|spot| spot == bridge).unwrap_or(0);
-        let came_in = at.checked_sub(1).map(|port| way.0[port]);
-        let (hook, leaves) = match way.0.get(at + 1) {
-            Some(port) => (Hook::Forward, Some(*port)),
-            None => (Hook::Input, None),
-        };
-        let frame = Passing { bridged: true, ..self.passing(hook, came_in, leaves, packet) };
-        if let Some(cause) = self.dropped(bridge.place, &frame)? {
+        let (came_in, leaves) = (at.checked_sub(1).map(|port| way.0[port]), way.0.get(at + 1).copied());
+        let frames = self.through(came_in, leaves, packet, packet).map(|passing| Passing { bridged: true, ..passing });
+        if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, frames)?) {
             return Ok(cause);
         }
         let sysctl = if packet.to.is_ipv4() { "iptables" } else { "ip6tables" };
@@ -82,12 +80,41 @@ impl Walk<'_> {
         let called =
             self.scene.places[bridge.place].namespace.sysctl_if_there(&sysctl)?.is_some_and(|value| value != "0");
         if called && leaves.is_some() {
-            let routed_like = self.passing(Hook::Forward, Some(*bridge), Some(*bridge), packet);
-            if let Some(cause) = self.dropped(bridge.place, &routed_like)? {
+            let routed_like = self.through(Some(*bridge), Some(*bridge), packet, packet);
+            if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, routed_like)?) {
                 return Ok(format!("{cause}, which sees bridged frames too ({sysctl}=1)"));
             }
         }
         Ok(self.unknown(bridge.place))
+    }
+
+    /// The packet at each hook of one place, from where it comes in to where it leaves: it starts where it does not come in,
+    /// and is where it is for where it does not leave. `came` is as it was before destination NAT.
+    fn through<'a>(
+        &'a self,
+        by: Option<Spot>,
+        out: Option<Spot>,
+        came: &'a Travelling,
+        packet: &'a Travelling,
+    ) -> impl Iterator<Item = Passing> + 'a {
+        use Hook::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting, Raw};
+        let hooks: &[Hook] = match (by, out) {
+            (Some(_), Some(_)) => &[Ingress, Raw, Prerouting, Forward, Postrouting, Egress],
+            (Some(_), None) => &[Ingress, Raw, Prerouting, Input],
+            (None, Some(_)) => &[Output, Postrouting, Egress],
+            (None, None) => &[Output, Postrouting, Raw, Prerouting, Input],
+        };
+        hooks.iter().map(move |hook| {
+            let now = if matches!(hook, Ingress | Raw) { came } else { packet };
+            let place = by.or(out).map(|spot| spot.place);
+            let local = *hook == Input || place.is_none_or(|place| self.is_local(place, now.to));
+            let Passing { iif, oif, .. } = self.passing(*hook, by, out, now);
+            // What is for its own namespace passes `lo`.
+            let lo = || place.is_none().then(|| "lo".to_owned());
+            let leaves = !matches!(hook, Ingress | Raw | Prerouting | Input);
+            let (iif, oif) = (iif.or_else(lo).filter(|_| by.is_some() || !leaves), oif.or_else(lo).filter(|_| leaves));
+            Passing { iif, oif, local, ..self.passing(*hook, by, out, now) }
+        })
     }
 
     pub fn passing(&self, hook: Hook, iif: Option<Spot>, oif: Option<Spot>, packet: &Travelling) -> Passing {
@@ -102,12 +129,22 @@ impl Walk<'_> {
             carries: packet.carries,
             answer: packet.answer,
             translated: !self.published.is_empty(),
-            local: hook == Hook::Input || hook == Hook::Prerouting,
+            local: false,
         }
     }
 
-    fn dropped(&self, place: usize, passing: &Passing) -> Result<Option<String>> {
-        Ok(self.say(place, Ruleset::of(&self.scene.places[place].namespace)?.verdict(passing)))
+    /// What drops the packet for certain, at the first hook that does, or what may.
+    fn verdict(&self, place: usize, passings: impl Iterator<Item = Passing>) -> Result<Verdict> {
+        let rules = Ruleset::of(&self.scene.places[place].namespace)?;
+        let mut perhaps = Verdict::Passes;
+        for passing in passings {
+            match rules.verdict(&passing) {
+                drops @ Verdict::Drops { .. } => return Ok(drops),
+                verdict if perhaps == Verdict::Passes => perhaps = verdict,
+                _ => {}
+            }
+        }
+        Ok(perhaps)
     }
 
     fn say(&self, place: usize, verdict: Verdict) -> Option<String> {

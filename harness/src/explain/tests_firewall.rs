@@ -1,14 +1,21 @@
 //! Labs in which only a firewall rule is in the way.
 
-use super::tests::{lab, says, tells};
-use crate::{Node, firewall::Family, topology};
+use super::{
+    tests::{explanation, lab, says, tells},
+    tests_nat::dnat,
+};
+use crate::{Node, expect, firewall::Family, topology};
 
 /// Adds rules, split at `;`, to a chain of its own at this hook.
 fn rules(node: &Node, family: Family, hook: &str, policy: &str, rules: &str) {
+    chain(node, family, &format!("{hook} priority filter; policy {policy};"), rules);
+}
+
+/// The same, where the chain's priority or device is said too.
+fn chain(node: &Node, family: Family, hook: &str, rules: &str) {
     let mut batch = node.firewall().batch();
     batch.add_table(family, "t");
-    let kind = format!("type filter hook {hook} priority filter; policy {policy};");
-    batch.add_chain(family, "t", "c", &kind).unwrap();
+    batch.add_chain(family, "t", "c", &format!("type filter hook {hook}")).unwrap();
     rules
         .split(';')
         .filter(|rule| !rule.trim().is_empty())
@@ -93,4 +100,75 @@ fn bridged_frames_are_filtered() {
     host.set_sysctl("net.bridge.bridge-nf-call-iptables", "1").unwrap();
     rules(&host, Family::Ip, "forward", "drop", "oifname eth0 accept");
     says(&one, &two, &["host drops it", "ip t c: `policy drop`", "bridge-nf-call-iptables=1"]);
+}
+
+/// What a packet passes before it is routed, and after, drops it too: a guard of an engine's against what comes in by
+/// another device than its bridge, one device's own rules.
+///
+///     outside --- eth0 [host: br0] --- [netns1]
+#[rstest::rstest]
+#[case::raw(Family::Ip, "prerouting priority raw;", "ip daddr 10.20.30.41 iifname != br0 drop", "ip t c")]
+#[case::after_nat(Family::Inet, "prerouting priority filter;", "ip daddr 10.20.30.41 drop", "inet t c")]
+#[case::leaving(Family::Ip, "postrouting priority filter;", "oifname br0 drop", "ip t c")]
+#[case::device(Family::Netdev, "ingress device eth0 priority filter;", "ip protocol icmp drop", "netdev t c")]
+fn routers_drop_elsewhere(#[case] family: Family, #[case] hook: &str, #[case] rule: &str, #[case] named: &str) {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    let route = topology::Route {
+        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
+        via: Some("192.0.2.2".parse().unwrap()),
+        dev: None,
+    };
+    lab.outside().add_route(&route).unwrap();
+    host.firewall().flush().unwrap();
+    expect!(lab.outside().ping(&one), Reply { .. });
+    chain(&host, family, hook, rule);
+    let drops = format!(
+        "the packet does not leave by br0 in host, though its route leads there: host drops it by its firewall (chain {named}"
+    );
+    says(lab.outside(), &one, &[&drops]);
+}
+
+/// A rule of another device's is not blamed, nor one that sees what destination NAT has changed.
+///
+///     outside --- eth0 [host: br0, port 8080] --- [netns1: port 80]
+#[test]
+fn rules_see_the_packet_as_it_is_there() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    dnat(&host, "prerouting", "tcp dport 8080 dnat to 10.20.30.41:80");
+    let _server = one.serve_http((&one, 80)).unwrap();
+    let published = || lab.outside().tcp_to((host.at("192.0.2.2".parse().unwrap()), 8080));
+    expect!(published(), Connected { .. });
+    chain(&host, Family::Netdev, "ingress device br0 priority filter;", "tcp dport 8080 drop");
+    chain(&host, Family::Ip6, "prerouting priority raw;", "drop");
+    expect!(published(), Connected { .. });
+    chain(&host, Family::Inet, "prerouting priority raw;", "tcp dport 80 drop; tcp dport 8080 drop");
+    tells(&published(), &["host drops it by its firewall (chain inet t c: `tcp dport 8080 drop`)"]);
+}
+
+/// Frames are dropped before a bridge looks where they go, as guards against spoofing do; what the host sends passes other
+/// hooks than what its ports send to each other.
+///
+///     [netns1] --- veth1-0 [host: br0 10.20.0.1] --- [netns2]
+#[test]
+fn bridges_drop_elsewhere() {
+    let (_lab, host, one, two) = lab("gateway-one-subnet");
+    chain(&host, Family::Bridge, "forward priority filter;", "iifname veth1-0 oifname veth2-0 drop");
+    let explained = explanation(&host.ping(&two));
+    assert_eq!(explained.cause, None);
+    host.firewall().flush().unwrap();
+    chain(&host, Family::Bridge, "output priority filter;", "oifname veth2-0 drop");
+    says(&host, &two, &["host drops it", "bridge t c: `oifname \"veth2-0\" drop`"]);
+    host.firewall().flush().unwrap();
+    chain(&host, Family::Bridge, "prerouting priority dstnat;", "iifname veth1-0 drop");
+    says(&one, &two, &["host drops it", "bridge t c: `iifname \"veth1-0\" drop`"]);
+}
+
+/// What is for its own namespace passes `lo`, and no rule of another device's.
+#[test]
+fn one_is_not_kept_from_oneself() {
+    let (_lab, _host, one, _two) = lab("pair");
+    rules(&one, Family::Inet, "input", "drop", "iifname lo accept");
+    assert_eq!(explanation(&one.ping(&one)).cause, None);
+    chain(&one, Family::Ip, "output priority filter;", "oifname lo drop");
+    says(&one, &one, &["ip t c: `oifname \"lo\" drop`"]);
 }

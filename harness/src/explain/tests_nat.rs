@@ -4,7 +4,7 @@ use super::tests::{lab, tells};
 use crate::{Deadline, Lab, Node, Probe, firewall::Family};
 
 /// A rule in a NAT chain at `prerouting` or `output`.
-fn dnat(host: &Node, hook: &str, rule: &str) {
+pub(super) fn dnat(host: &Node, hook: &str, rule: &str) {
     let mut batch = host.firewall().batch();
     batch.add_table(Family::Ip, "t");
     batch.add_chain(Family::Ip, "t", hook, &format!("type nat hook {hook} priority dstnat; policy accept;")).unwrap();

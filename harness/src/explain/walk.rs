@@ -46,6 +46,8 @@ pub(super) struct Walk<'a> {
     pub published: Vec<usize>,
     /// What leads the packet elsewhere than the rules would.
     pub stale: Option<String>,
+    /// The packet as it came to where it is, before its destination was changed there.
+    pub came: Option<Travelling>,
     /// Where the packet got to, once its answer is walked.
     pub arrived: Option<Arrival>,
 }
@@ -75,12 +77,14 @@ pub(super) struct Arrival {
     /// The link that it came in by; none: it never left the namespace.
     pub by: Option<Spot>,
     pub packet: Travelling,
+    /// It as it came there, before its destination was changed.
+    pub came: Travelling,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scene, trace, journey, passed, forwarded, published, stale: None, arrived: None }
+        Self { scene, trace, journey, passed, forwarded, published, stale: None, came: None, arrived: None }
     }
 
     /// The packet of the journey, at its start.
@@ -93,11 +97,12 @@ impl<'a> Walk<'a> {
     pub fn leg(&mut self, start: usize, mut packet: Travelling) -> Step<Arrival> {
         let (mut place, mut by) = (start, None);
         for _ in 0..HOPS {
-            let asked = packet.to;
+            let came = packet.clone();
+            self.came = Some(came.clone());
             self.translate(place, by, &mut packet)?;
-            if asked.is_loopback() && !packet.to.is_loopback() {
-                stop(self.kept_on_loopback(place, asked, packet.to)?)?;
-                packet.from.get_or_insert(asked);
+            if came.to.is_loopback() && !packet.to.is_loopback() {
+                stop(self.kept_on_loopback(place, came.to, packet.to)?)?;
+                packet.from.get_or_insert(came.to);
             }
             if let Some(spot) = by {
                 stop(self.refused(spot, &packet)?)?;
@@ -106,7 +111,7 @@ impl<'a> Walk<'a> {
                 if by.is_none() {
                     stop(self.loopback_down(place))?;
                 }
-                return Ok(Arrival { place, by, packet });
+                return Ok(Arrival { place, by, packet, came });
             }
             let (out, hop) = match by {
                 None => self.route_out(place, &mut packet)?,

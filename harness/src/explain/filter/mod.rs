@@ -12,13 +12,21 @@ use crate::{Carries, Namespace, Result};
 
 mod words;
 
-/// Where a packet passes the rules.
+/// Where a packet passes the rules, in the order of its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
+    /// A device's, before all others.
+    Ingress,
+    /// Prerouting before destination NAT, as the packet came: the table `raw`.
+    Raw,
+    /// Prerouting from destination NAT on.
     Prerouting,
     Input,
     Forward,
     Output,
+    Postrouting,
+    /// A device's, after all others.
+    Egress,
 }
 
 /// A packet at a hook.
@@ -86,6 +94,8 @@ struct Chain {
     kind: String,
     /// `forward`, of a base chain.
     hook: String,
+    /// At `ingress` and `egress`.
+    device: Option<String>,
     priority: i32,
     drops: bool,
     rules: Vec<String>,
@@ -105,6 +115,21 @@ struct Doubt {
     perhaps: Verdict,
     /// A rule that may accept it, before others drop it.
     accepted: bool,
+}
+
+impl Doubt {
+    /// How a chain ends that the packet may have left before.
+    fn unless(&mut self, returned: bool, end: End) -> End {
+        match end {
+            End::Drop(Verdict::Drops { chain, rule }) if returned => {
+                if self.perhaps == Verdict::Passes {
+                    self.perhaps = Verdict::MayDrop { chain, rule };
+                }
+                End::Return
+            }
+            end => end,
+        }
+    }
 }
 
 /// How a chain ends for the packet.
@@ -185,17 +210,23 @@ impl Ruleset {
 
     /// The base chains of this kind that see the packet.
     fn at<'a>(&'a self, kind: &'a str, packet: &'a Passing) -> impl Iterator<Item = &'a Chain> {
-        let hook = match packet.hook {
-            Hook::Prerouting => "prerouting",
-            Hook::Input => "input",
-            Hook::Forward => "forward",
-            Hook::Output => "output",
+        let is_at = |chain: &Chain| match packet.hook {
+            Hook::Ingress => chain.is_of("ingress", packet.iif.as_deref()),
+            Hook::Raw => chain.hook == "prerouting" && chain.priority < DSTNAT,
+            Hook::Prerouting => chain.hook == "prerouting" && chain.priority >= DSTNAT,
+            Hook::Input => chain.hook == "input",
+            Hook::Forward => chain.hook == "forward",
+            Hook::Output => chain.hook == "output",
+            Hook::Postrouting => chain.hook == "postrouting",
+            Hook::Egress => chain.is_of("egress", packet.oif.as_deref()),
         };
-        self.0.iter().filter(move |chain| chain.kind == kind && chain.hook == hook && chain.sees(packet))
+        self.0.iter().filter(move |chain| chain.kind == kind && is_at(chain) && chain.sees(packet))
     }
 
     fn run(&self, chain: &Chain, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
         const DEEPEST: usize = 16;
+        // Whether the packet may have left the chain before.
+        let mut returned = false;
         for rule in &chain.rules {
             let matches = matches(rule, packet);
             if matches == Match::No {
@@ -207,7 +238,7 @@ impl Ruleset {
             match words.as_slice() {
                 _ if words.contains(&"drop") || words.contains(&"reject") => {
                     if matches == Match::Yes {
-                        return End::Drop(named());
+                        return doubt.unless(returned, End::Drop(named()));
                     }
                     doubt.accepted |= leads_on();
                     if doubt.perhaps == Verdict::Passes {
@@ -217,6 +248,7 @@ impl Ruleset {
                 // A jump may lead to an `accept` too.
                 _ if matches == Match::Perhaps => {
                     doubt.accepted |= leads_on();
+                    returned |= words.contains(&"return");
                 }
                 _ if words.iter().copied().any(is_dnat) && words.contains(&"to") => {
                     let to = words.iter().skip_while(|word| **word != "to").nth(1);
@@ -231,7 +263,7 @@ impl Ruleset {
                     match target.map(|target| self.run(target, packet, depth + 1, doubt)) {
                         Some(End::Return) if *jump == "goto" => return End::Return,
                         Some(End::Return) | None => {}
-                        Some(end) => return end,
+                        Some(end) => return doubt.unless(returned, end),
                     }
                 }
                 _ => {}
@@ -244,9 +276,15 @@ impl Ruleset {
 impl Chain {
     fn base(&mut self, kind: &str, hook: &str, line: &str) {
         (self.kind, self.hook) = (kind.into(), hook.into());
+        self.device = line.split_once(" device \"").and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned);
         let rest = line.split_once("priority ").map_or("", |(_, rest)| rest);
         self.priority = priority(rest.split(';').next().unwrap_or_default());
         self.drops = line.contains("policy drop");
+    }
+
+    /// Whether it is hooked in at this end of the device.
+    fn is_of(&self, hook: &str, device: Option<&str>) -> bool {
+        self.hook == hook && self.device.is_some() && self.device.as_deref() == device
     }
 
     fn is_beside(&self, other: &Self) -> bool {
@@ -260,6 +298,7 @@ impl Chain {
 
     fn sees(&self, packet: &Passing) -> bool {
         match self.family.as_str() {
+            _ if self.device.is_some() => true,
             "bridge" => packet.bridged,
             "ip" => !packet.bridged && packet.to.is_ipv4(),
             "ip6" => !packet.bridged && packet.to.is_ipv6(),
@@ -268,6 +307,9 @@ impl Chain {
         }
     }
 }
+
+/// NF_IP_PRI_NAT_DST, of the chains that change destinations.
+const DSTNAT: i32 = -100;
 
 /// `dnat` of nf_tables, `DNAT` of iptables.
 fn is_dnat(word: &str) -> bool {
@@ -293,7 +335,7 @@ fn priority(text: &str) -> i32 {
     let named = |name: &str| match name {
         "raw" => -300,
         "mangle" => -150,
-        "dstnat" => -100,
+        "dstnat" => DSTNAT,
         "security" => 50,
         "srcnat" => 100,
         other => other.parse().unwrap_or(0),

@@ -83,6 +83,11 @@ fn the_unknown_is_no_certainty() {
     assert_eq!(forward("xt match \"physdev\" accept", "accept").verdict(&echo()), Verdict::Passes);
     let accepted = forward("xt match \"physdev\" accept", "drop").verdict(&echo());
     assert!(matches!(accepted, Verdict::MayDrop { .. }), "{accepted:?}");
+    for rules in ["xt match \"physdev\" return\n drop", "jump aside2\n drop"] {
+        let text = format!("{rules}\n }}\n chain aside2 {{\n ether saddr 02:00:00:00:00:01 return\n drop");
+        let returned = forward(&text, "accept").verdict(&echo());
+        assert_eq!(matches!(&returned, Verdict::MayDrop { .. }), rules.starts_with("xt"), "{rules}: {returned:?}");
+    }
     let named_set = forward("ip daddr @blocked drop", "accept").verdict(&echo());
     assert!(matches!(named_set, Verdict::MayDrop { .. }), "{named_set:?}");
 }
