@@ -1,7 +1,7 @@
 //! A packet that the state of links, routes and neighbours lets pass, and which was seen no further: firewall rules.
 
 use super::{
-    filter::{Hook, Passing, Ruleset, Verdict},
+    filter::{Chains, Hook, Passing, Verdict},
     scene::{Spot, Way},
     trace::Travelling,
     walk::{Arrival, Leaving, Walk},
@@ -135,7 +135,7 @@ impl Walk<'_> {
 
     /// What drops the packet for certain, at the first hook that does, or what may.
     fn verdict(&self, place: usize, passings: impl Iterator<Item = Passing>) -> Result<Verdict> {
-        let rules = Ruleset::of(&self.scene.places[place].namespace)?;
+        let rules = Chains::of(&self.scene.places[place].rules);
         let mut perhaps = Verdict::Passes;
         for passing in passings {
             match rules.verdict(&passing) {

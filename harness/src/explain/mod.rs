@@ -145,11 +145,6 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The namespace's firewall rules as `nft list ruleset` prints them.
-fn rules_of(namespace: &Namespace) -> Result<String> {
-    Ok(namespace.firewall().ruleset()?.to_string())
-}
-
 /// The bridge ports around these namespaces that are not as new ones are: `veth1-0 in host, a port of br0, has learning off`.
 pub(crate) fn unusual_ports(concerned: &[Namespace]) -> Option<String> {
     let scene = Scene::around(concerned).ok()?;

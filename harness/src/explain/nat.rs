@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    filter::{Hook, Passing, Rewrite, Ruleset},
+    filter::{Chains, Hook, Passing, Rewrite},
     scene::Spot,
     trace::Travelling,
     walk::{Step, Walk, stop},
 };
-use crate::{Carries, Frame, Result, conntrack::Flow, probe::frame::Packet};
+use crate::{Carries, Frame, conntrack::Flow, probe::frame::Packet};
 
 /// A packet's destination, changed.
 type Destination = (IpAddr, Carries);
@@ -26,7 +26,7 @@ impl Walk<'_> {
         }
         let flow = self.tracked(place, by, packet);
         let remembered = flow.as_ref().map(|flow| to(flow.reply.0, packet));
-        let rewrite = self.rewrite(place, by, packet)?;
+        let rewrite = self.rewrite(place, by, packet);
         let ruled = rewrite.as_ref().map(|rewrite| rewrite.apply(packet));
         if !self.is_local(place, packet.to) {
             return stop(self.taken_elsewhere(place, packet, remembered, rewrite.as_ref()));
@@ -92,15 +92,15 @@ impl Walk<'_> {
     }
 
     /// What destination NAT does with the packet by the rules, for certain.
-    fn rewrite(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Result<Option<Rewrite>> {
+    fn rewrite(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Rewrite> {
         let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
         let passing = Passing { local: self.is_local(place, packet.to), ..self.passing(hook, by, None, packet) };
-        Ok(Ruleset::of(&self.scene.places[place].namespace)?.destination(&passing))
+        Chains::of(&self.scene.places[place].rules).destination(&passing)
     }
 
     /// Whether there is any rule that changes destinations.
     fn may_rewrite(&self, place: usize) -> bool {
-        Ruleset::of(&self.scene.places[place].namespace).is_ok_and(|rules| rules.rewrites())
+        Chains::of(&self.scene.places[place].rules).rewrites()
     }
 
     /// Whom a frame leaves for that has the packet's source port, but not its destination.

@@ -1,4 +1,4 @@
-//! What firewall rules, as `nft list ruleset` prints them, do to one packet.
+//! What firewall rules do to one packet.
 //!
 //! Only what is certain is told: an expression that is not known here makes a rule one that may match.
 
@@ -8,7 +8,10 @@ use std::{
 };
 
 use self::words::matches;
-use crate::{Carries, Namespace, Result};
+use crate::{
+    Carries,
+    firewall::{self, Family, Ruleset, Table},
+};
 
 mod words;
 
@@ -81,24 +84,14 @@ impl fmt::Display for Rewrite {
     }
 }
 
-/// The chains of a ruleset.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ruleset(Vec<Chain>);
+/// The chains of a ruleset that see packets, by their priorities.
+pub(super) struct Chains<'a>(Vec<Chain<'a>>);
 
-#[derive(Clone, Debug, Default)]
-struct Chain {
-    family: String,
-    table: String,
-    name: String,
-    /// `filter` or `nat`, of a base chain.
-    kind: String,
-    /// `forward`, of a base chain.
-    hook: String,
-    /// At `ingress` and `egress`.
-    device: Option<String>,
-    priority: i32,
-    drops: bool,
-    rules: Vec<String>,
+/// A chain, and the table that it is in.
+#[derive(Clone, Copy)]
+struct Chain<'a> {
+    table: &'a Table,
+    chain: &'a firewall::Chain,
 }
 
 /// Whether a rule's expressions hold for the packet.
@@ -140,37 +133,13 @@ enum End {
     Drop(Verdict),
 }
 
-impl Ruleset {
-    /// The namespace's.
-    pub fn of(namespace: &Namespace) -> Result<Self> {
-        super::rules_of(namespace).map(|text| Self::parse(&text))
-    }
-
-    /// Reads what `nft list ruleset` prints.
-    pub fn parse(text: &str) -> Self {
-        let (mut chains, mut table, mut chain) = (Vec::new(), (String::new(), String::new()), None::<Chain>);
-        let (mut skipped, mut dormant) = (0_usize, false);
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_comment(line)) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match (words.as_slice(), &mut chain) {
-                _ if skipped > 0 => {
-                    skipped = (skipped + line.matches('{').count()).saturating_sub(line.matches('}').count())
-                }
-                (["table", family, name, ..], _) => (table, dormant) = (((*family).into(), (*name).into()), false),
-                (["chain", name, ..], _) => {
-                    let (family, table) = table.clone();
-                    chain = Some(Chain { family, table, name: (*name).into(), ..Chain::default() });
-                }
-                (["}", ..], chain) => chains.extend(chain.take().filter(|_| !dormant)),
-                (["type", kind, "hook", hook, ..], Some(chain)) => chain.base(kind, hook, line),
-                (_, Some(chain)) => chain.rules.push(line.into()),
-                // Its chains see nothing.
-                (["flags", flags, ..], None) => dormant = flags.contains("dormant"),
-                (_, None) if line.ends_with('{') => skipped = 1,
-                _ => {}
-            }
-        }
-        chains.sort_by_key(|chain: &Chain| chain.priority);
+impl<'a> Chains<'a> {
+    /// The ruleset's.
+    pub fn of(ruleset: &'a Ruleset) -> Self {
+        let tables = ruleset.tables.iter().filter(|table| !table.dormant);
+        let chains = tables.flat_map(|table| table.chains.iter().map(move |chain| Chain { table, chain }));
+        let mut chains: Vec<_> = chains.collect();
+        chains.sort_by_key(|chain| chain.chain.hook.as_ref().map_or(0, |hook| hook.priority));
         Self(chains)
     }
 
@@ -181,11 +150,11 @@ impl Ruleset {
             doubt.accepted = false;
             match self.run(chain, packet, 0, &mut doubt) {
                 End::Drop(verdict) if !doubt.accepted => return verdict,
-                End::Return if chain.drops && !doubt.accepted => {
+                End::Return if chain.drops() && !doubt.accepted => {
                     return Verdict::Drops { chain: chain.title(), rule: "policy drop".into() };
                 }
                 End::Drop(Verdict::Drops { chain, rule }) => doubt.perhaps = Verdict::MayDrop { chain, rule },
-                End::Return if chain.drops => {
+                End::Return if chain.drops() => {
                     doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: "policy drop".into() };
                 }
                 End::Drop(_) | End::Return | End::Accept | End::Translate(..) => {}
@@ -205,30 +174,21 @@ impl Ruleset {
 
     /// Whether any rule changes destinations.
     pub fn rewrites(&self) -> bool {
-        self.0.iter().flat_map(|chain| &chain.rules).any(|rule| rule.split_whitespace().any(is_dnat))
+        let mut rules = self.0.iter().flat_map(|chain| &chain.chain.rules);
+        rules.any(|rule| rule.text.split_whitespace().any(is_dnat))
     }
 
     /// The base chains of this kind that see the packet.
-    fn at<'a>(&'a self, kind: &'a str, packet: &'a Passing) -> impl Iterator<Item = &'a Chain> {
-        let is_at = |chain: &Chain| match packet.hook {
-            Hook::Ingress => chain.is_of("ingress", packet.iif.as_deref()),
-            Hook::Raw => chain.hook == "prerouting" && chain.priority < DSTNAT,
-            Hook::Prerouting => chain.hook == "prerouting" && chain.priority >= DSTNAT,
-            Hook::Input => chain.hook == "input",
-            Hook::Forward => chain.hook == "forward",
-            Hook::Output => chain.hook == "output",
-            Hook::Postrouting => chain.hook == "postrouting",
-            Hook::Egress => chain.is_of("egress", packet.oif.as_deref()),
-        };
-        self.0.iter().filter(move |chain| chain.kind == kind && is_at(chain) && chain.sees(packet))
+    fn at<'b>(&'b self, kind: &'b str, packet: &'b Passing) -> impl Iterator<Item = Chain<'a>> + 'b {
+        self.0.iter().copied().filter(move |chain| chain.sees(kind, packet))
     }
 
-    fn run(&self, chain: &Chain, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
+    fn run(&self, chain: Chain<'_>, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
         const DEEPEST: usize = 16;
         // Whether the packet may have left the chain before.
         let mut returned = false;
-        for rule in &chain.rules {
-            let matches = matches(rule, packet);
+        for rule in chain.rules() {
+            let matches = matches(&rule, packet);
             if matches == Match::No {
                 continue;
             }
@@ -259,8 +219,8 @@ impl Ruleset {
                 [.., "accept"] => return End::Accept,
                 [.., "return"] => return End::Return,
                 [.., jump @ ("jump" | "goto"), to] if depth < DEEPEST => {
-                    let target = self.0.iter().find(|other| other.is_beside(chain) && other.name == *to);
-                    match target.map(|target| self.run(target, packet, depth + 1, doubt)) {
+                    let target = self.0.iter().find(|other| other.is_beside(chain) && other.chain.name == *to);
+                    match target.map(|target| self.run(*target, packet, depth + 1, doubt)) {
                         Some(End::Return) if *jump == "goto" => return End::Return,
                         Some(End::Return) | None => {}
                         Some(end) => return doubt.unless(returned, end),
@@ -273,36 +233,45 @@ impl Ruleset {
     }
 }
 
-impl Chain {
-    fn base(&mut self, kind: &str, hook: &str, line: &str) {
-        (self.kind, self.hook) = (kind.into(), hook.into());
-        self.device = line.split_once(" device \"").and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned);
-        let rest = line.split_once("priority ").map_or("", |(_, rest)| rest);
-        self.priority = priority(rest.split(';').next().unwrap_or_default());
-        self.drops = line.contains("policy drop");
-    }
-
-    /// Whether it is hooked in at this end of the device.
-    fn is_of(&self, hook: &str, device: Option<&str>) -> bool {
-        self.hook == hook && self.device.is_some() && self.device.as_deref() == device
-    }
-
-    fn is_beside(&self, other: &Self) -> bool {
-        (&self.family, &self.table) == (&other.family, &other.table)
-    }
-
+impl Chain<'_> {
     /// `inet netproof forward`
-    fn title(&self) -> String {
-        format!("{} {} {}", self.family, self.table, self.name)
+    fn title(self) -> String {
+        format!("{} {} {}", self.table.family, self.table.name, self.chain.name)
     }
 
-    fn sees(&self, packet: &Passing) -> bool {
-        match self.family.as_str() {
-            _ if self.device.is_some() => true,
-            "bridge" => packet.bridged,
-            "ip" => !packet.bridged && packet.to.is_ipv4(),
-            "ip6" => !packet.bridged && packet.to.is_ipv6(),
-            "inet" => !packet.bridged,
+    /// Its rules' texts, but for remarks about what has no words.
+    fn rules(self) -> impl Iterator<Item = String> {
+        self.chain.rules.iter().map(ToString::to_string).filter(|rule| !is_remark(rule))
+    }
+
+    /// Whether what no rule decided on is dropped.
+    fn drops(self) -> bool {
+        self.chain.hook.as_ref().is_some_and(|hook| hook.drops)
+    }
+
+    fn is_beside(self, other: Chain<'_>) -> bool {
+        (self.table.family, &self.table.name) == (other.table.family, &other.table.name)
+    }
+
+    fn sees(self, kind: &str, packet: &Passing) -> bool {
+        let Some(hook) = self.chain.hook.as_ref().filter(|hook| hook.kind == kind) else { return false };
+        let is_at = |device: &Option<String>| hook.device.is_some() && hook.device == *device;
+        let of_family = match self.table.family {
+            Family::Bridge => packet.bridged,
+            Family::Ip => !packet.bridged && packet.to.is_ipv4(),
+            Family::Ip6 => !packet.bridged && packet.to.is_ipv6(),
+            Family::Inet => !packet.bridged,
+            Family::Netdev | Family::Arp => false,
+        };
+        match (packet.hook, hook.hook.as_str()) {
+            (Hook::Ingress, "ingress") => is_at(&packet.iif),
+            (Hook::Egress, "egress") => is_at(&packet.oif),
+            (Hook::Raw, "prerouting") => of_family && hook.priority < DSTNAT,
+            (Hook::Prerouting, "prerouting") => of_family && hook.priority >= DSTNAT,
+            (Hook::Input, "input")
+            | (Hook::Forward, "forward")
+            | (Hook::Output, "output")
+            | (Hook::Postrouting, "postrouting") => of_family,
             _ => false,
         }
     }
@@ -324,29 +293,9 @@ fn destination(text: &str) -> Option<(IpAddr, Option<u16>)> {
     Some((text.trim_matches(['[', ']']).parse().ok()?, None))
 }
 
-/// Remarks about what has no words, `# xt addrtype`, may be all of a rule.
-fn is_comment(line: &str) -> bool {
-    line.starts_with('#') && !line.starts_with("# xt ") && !line.starts_with("# expr ")
-}
-
-/// `filter - 1`, `-100`, `dstnat`
-fn priority(text: &str) -> i32 {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let named = |name: &str| match name {
-        "raw" => -300,
-        "mangle" => -150,
-        "dstnat" => DSTNAT,
-        "security" => 50,
-        "srcnat" => 100,
-        other => other.parse().unwrap_or(0),
-    };
-    let number = |text: &str| text.parse::<i32>().unwrap_or(0);
-    match words.as_slice() {
-        [name, "+", more] => named(name) + number(more),
-        [name, "-", less] => named(name) - number(less),
-        [name, ..] => named(name),
-        [] => 0,
-    }
+/// A remark about what has no words; `# xt addrtype` may be all of a rule.
+fn is_remark(rule: &str) -> bool {
+    rule.starts_with('#') && !rule.starts_with("# xt ") && !rule.starts_with("# expr ")
 }
 
 #[cfg(test)]

@@ -17,18 +17,39 @@ fn echo() -> Passing {
     }
 }
 
-fn forward(rules: &str, policy: &str) -> Ruleset {
-    Ruleset::parse(&format!(
-        "table inet mine {{\n set blocked {{\n type ipv4_addr\n elements = {{ 192.0.2.7 }}\n }}\n chain aside {{\n {rules}\n }}\n \
-         chain forward {{\n type filter hook forward priority filter; policy {policy};\n jump aside\n }}\n}}\n"
-    ))
+fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> firewall::Chain {
+    let rule = |text: &str| firewall::Rule { handle: 0, text: text.trim().into(), comment: None };
+    let hook = hook.map(|(kind, hook, priority, drops)| firewall::Hook {
+        kind: kind.into(),
+        hook: hook.into(),
+        device: None,
+        priority,
+        drops,
+    });
+    firewall::Chain { name: name.into(), hook, rules: rules.lines().map(rule).collect() }
+}
+
+fn table(family: Family, chains: Vec<firewall::Chain>) -> Ruleset {
+    let table = Table { family, name: "mine".into(), dormant: false, sets: Vec::new(), chains };
+    Ruleset { tables: vec![table] }
+}
+
+fn verdict(ruleset: &Ruleset, packet: &Passing) -> Verdict {
+    Chains::of(ruleset).verdict(packet)
+}
+
+/// A chain at `forward` that jumps to one of these rules.
+fn forward(rules: &str, drops: bool) -> Ruleset {
+    let base = chain("forward", Some(("filter", "forward", 0, drops)), "jump aside");
+    let other = chain("other", None, "ether saddr 02:00:00:00:00:01 return\n drop");
+    table(Family::Inet, vec![chain("aside", None, rules), other, base])
 }
 
 /// What is certain is told with its chain and rule, down a jump and by the policy.
 #[test]
 fn drops_are_told_by_their_rule() {
     let drops = |rules: &str| {
-        let verdict = forward(rules, "accept").verdict(&echo());
+        let verdict = verdict(&forward(rules, false), &echo());
         matches!(&verdict, Verdict::Drops { chain, rule } if chain == "inet mine aside" && rule == rules)
     };
     for rule in [
@@ -42,7 +63,7 @@ fn drops_are_told_by_their_rule() {
     ] {
         assert!(drops(rule), "{rule}");
     }
-    let policy = forward("iifname \"br1\" accept", "drop").verdict(&echo());
+    let policy = verdict(&forward("iifname \"br1\" accept", true), &echo());
     assert_eq!(policy, Verdict::Drops { chain: "inet mine forward".into(), rule: "policy drop".into() });
 }
 
@@ -62,33 +83,32 @@ fn what_does_not_match_passes() {
         "ct state new accept\n drop",
         "return\n drop",
     ] {
-        assert_eq!(forward(rules, "accept").verdict(&echo()), Verdict::Passes, "{rules}");
+        assert_eq!(verdict(&forward(rules, false), &echo()), Verdict::Passes, "{rules}");
     }
     let answer = Passing { answer: true, ..echo() };
-    assert_eq!(forward("ct state established,related accept", "drop").verdict(&answer), Verdict::Passes);
+    assert_eq!(verdict(&forward("ct state established,related accept", true), &answer), Verdict::Passes);
     let translated = Passing { translated: true, ..echo() };
-    assert_eq!(forward("ct status dnat accept", "drop").verdict(&translated), Verdict::Passes);
-    assert_eq!(forward("drop", "accept").verdict(&Passing { hook: Hook::Input, ..echo() }), Verdict::Passes);
-    let bridge =
-        Ruleset::parse("table bridge b {\n chain f {\n type filter hook forward priority 0; policy drop;\n }\n}");
-    assert_eq!(bridge.verdict(&echo()), Verdict::Passes);
-    assert!(matches!(bridge.verdict(&Passing { bridged: true, ..echo() }), Verdict::Drops { .. }));
+    assert_eq!(verdict(&forward("ct status dnat accept", true), &translated), Verdict::Passes);
+    assert_eq!(verdict(&forward("drop", false), &Passing { hook: Hook::Input, ..echo() }), Verdict::Passes);
+    let bridge = table(Family::Bridge, vec![chain("f", Some(("filter", "forward", -200, true)), "")]);
+    assert_eq!(verdict(&bridge, &echo()), Verdict::Passes);
+    assert!(matches!(verdict(&bridge, &Passing { bridged: true, ..echo() }), Verdict::Drops { .. }));
 }
 
 /// An expression that is not known here is not taken for one that matches, nor for one that does not.
 #[test]
 fn the_unknown_is_no_certainty() {
-    let unknown = forward("xt match \"physdev\" drop", "accept").verdict(&echo());
+    let unknown = verdict(&forward("xt match \"physdev\" drop", false), &echo());
     assert!(matches!(unknown, Verdict::MayDrop { .. }), "{unknown:?}");
-    assert_eq!(forward("xt match \"physdev\" accept", "accept").verdict(&echo()), Verdict::Passes);
-    let accepted = forward("xt match \"physdev\" accept", "drop").verdict(&echo());
+    assert_eq!(verdict(&forward("xt match \"physdev\" accept", false), &echo()), Verdict::Passes);
+    let accepted = verdict(&forward("xt match \"physdev\" accept", true), &echo());
     assert!(matches!(accepted, Verdict::MayDrop { .. }), "{accepted:?}");
-    for rules in ["xt match \"physdev\" return\n drop", "jump aside2\n drop"] {
-        let text = format!("{rules}\n }}\n chain aside2 {{\n ether saddr 02:00:00:00:00:01 return\n drop");
-        let returned = forward(&text, "accept").verdict(&echo());
-        assert_eq!(matches!(&returned, Verdict::MayDrop { .. }), rules.starts_with("xt"), "{rules}: {returned:?}");
-    }
-    let named_set = forward("ip daddr @blocked drop", "accept").verdict(&echo());
+    let returned = verdict(&forward("xt match \"physdev\" return\n drop", false), &echo());
+    assert!(matches!(returned, Verdict::MayDrop { .. }), "{returned:?}");
+    // A return leaves its own chain only.
+    let certain = verdict(&forward("jump other\n drop", false), &echo());
+    assert!(matches!(&certain, Verdict::Drops { chain, .. } if chain == "inet mine aside"), "{certain:?}");
+    let named_set = verdict(&forward("ip daddr @blocked drop", false), &echo());
     assert!(matches!(named_set, Verdict::MayDrop { .. }), "{named_set:?}");
 }
 
@@ -96,29 +116,30 @@ fn the_unknown_is_no_certainty() {
 #[test]
 fn ports() {
     let tcp = Passing { carries: Carries::Tcp(8080), ..echo() };
-    let drops = |rule: &str, packet: &Passing| matches!(forward(rule, "accept").verdict(packet), Verdict::Drops { .. });
+    let drops = |rule: &str, packet: &Passing| matches!(verdict(&forward(rule, false), packet), Verdict::Drops { .. });
     assert!(drops("tcp dport 8080 drop", &tcp) && drops("tcp dport { 80, 8000-8100 } drop", &tcp));
     assert!(!drops("udp dport 8080 drop", &tcp) && !drops("tcp dport 80 drop", &tcp));
     assert!(drops("tcp sport 8080 drop", &Passing { answer: true, ..tcp }));
 }
 
-/// Chains of one hook run by priority.
+/// Chains of one hook run by priority, wherever they stand; those before destination NAT are another hook's.
 #[test]
 fn priorities() {
-    let texts = ["raw", "mangle", "dstnat", "filter - 1", "filter", "filter + 1", "srcnat", "-200"];
-    assert_eq!(texts.map(priority), [-300, -150, -100, -1, 0, 1, 100, -200]);
+    let at = |priority| Some(("filter", "prerouting", priority, false));
+    let chains = [("late", 0), ("early", -99), ("raw", -300)].map(|(name, priority)| chain(name, at(priority), "drop"));
+    let ruleset = table(Family::Ip, chains.to_vec());
+    for (hook, first) in [(Hook::Raw, "ip mine raw"), (Hook::Prerouting, "ip mine early")] {
+        let verdict = verdict(&ruleset, &Passing { hook, ..echo() });
+        assert!(matches!(&verdict, Verdict::Drops { chain, .. } if chain == first), "{verdict:?}");
+    }
 }
 
 /// Destination NAT tells whom a published port is passed on to.
 #[test]
 fn published_ports() {
-    let nat = |rule: &str| {
-        Ruleset::parse(&format!(
-            "table ip n {{\n chain p {{\n type nat hook prerouting priority dstnat; policy accept;\n {rule}\n }}\n}}"
-        ))
-    };
+    let nat = |rule: &str| table(Family::Ip, vec![chain("p", Some(("nat", "prerouting", -100, false)), rule)]);
     let syn = Passing { hook: Hook::Prerouting, carries: Carries::Tcp(8080), local: true, ..echo() };
-    let to = |rule: &str| nat(rule).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
+    let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
     assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
     assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
@@ -127,10 +148,8 @@ fn published_ports() {
         Some((netns1, Some(80)))
     );
     assert_eq!(to("tcp dport 8081 dnat to 10.20.30.41:80"), None);
-    assert_eq!(
-        nat("fib daddr type local dnat to 10.20.30.41").destination(&Passing { local: false, ..syn.clone() }),
-        None
-    );
+    let local = nat("fib daddr type local dnat to 10.20.30.41");
+    assert_eq!(Chains::of(&local).destination(&Passing { local: false, ..syn.clone() }), None);
     assert_eq!(
         to("tcp dport 8080 # xt addrtype dst-type local counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80"),
         Some((netns1, Some(80)))
@@ -144,15 +163,15 @@ fn published_ports() {
 #[test]
 fn maps_and_dormant_tables() {
     let map = "ct state vmap { established : accept, new : accept }";
-    let may = forward(map, "drop").verdict(&echo());
+    let may = verdict(&forward(map, true), &echo());
     assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == "policy drop"), "{may:?}");
     for map in ["ip daddr vmap { 192.0.2.1 : drop, 192.0.2.2 : accept }", "iifname vmap { \"br0\" : drop }"] {
-        let may = forward(map, "accept").verdict(&echo());
+        let may = verdict(&forward(map, false), &echo());
         assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == map), "{map}: {may:?}");
     }
-    let text = "table inet mine {\n\tflags dormant\n chain forward {\n type filter hook forward priority filter; policy drop;\n }\n}\n";
-    assert_eq!(Ruleset::parse(text).verdict(&echo()), Verdict::Passes);
-    let after =
-        "table inet other {\n chain forward {\n type filter hook forward priority filter; policy drop;\n }\n}\n";
-    assert_ne!(Ruleset::parse(&format!("{text}{after}")).verdict(&echo()), Verdict::Passes);
+    let mut dormant = forward("", true);
+    dormant.tables[0].dormant = true;
+    assert_eq!(verdict(&dormant, &echo()), Verdict::Passes);
+    dormant.tables.extend(forward("", true).tables);
+    assert!(matches!(verdict(&dormant, &echo()), Verdict::Drops { .. }));
 }
