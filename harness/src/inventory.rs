@@ -31,7 +31,7 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 use crate::{
     Error, Namespace, Result,
-    firewall::{Chain, Rule, Table},
+    firewall::{Chain, Rule, Ruleset, Table},
     probe::sys,
     state::{Address, FdbEntry, Link, Names, Neighbour, Route, State, qdisc},
 };
@@ -116,9 +116,12 @@ fn chain_lines(table: &Table) -> Vec<String> {
     table.chains.iter().map(line).collect()
 }
 
-/// Rules without what their counters have counted.
-fn rule_lines(table: &Table) -> Vec<String> {
-    let of = |chain: &Chain, rule: &Rule| {
+/// Rules without what their counters have counted: chains by their names, and each chain's rules in their order.
+fn rule_lines(ruleset: &Ruleset) -> Vec<String> {
+    let mut chains: Vec<_> =
+        ruleset.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table, chain))).collect();
+    chains.sort_by_key(|(table, chain)| (table.family, &table.name, &chain.name));
+    let of = |table: &Table, chain: &Chain, rule: &Rule| {
         let mut words: Vec<String> = Vec::new();
         let text = rule.to_string();
         let mut rest = text.split(' ');
@@ -130,7 +133,7 @@ fn rule_lines(table: &Table) -> Vec<String> {
         }
         format!("{} {} {} {}", table.family, table.name, chain.name, words.join(" "))
     };
-    table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| of(chain, rule))).collect()
+    chains.iter().flat_map(|(table, chain)| chain.rules.iter().map(|rule| of(table, chain, rule))).collect()
 }
 
 impl Inventory {
@@ -157,7 +160,7 @@ impl Inventory {
         list(Kind::Table, legacy_tables(namespace)?.into_iter().chain(tables).collect());
         list(Kind::Set, rules.tables.iter().flat_map(set_lines).collect());
         list(Kind::Chain, rules.tables.iter().flat_map(chain_lines).collect());
-        list(Kind::Rule, rules.tables.iter().flat_map(rule_lines).collect());
+        lines.insert(Kind::Rule, rule_lines(rules));
         Ok(Self { lines, sysctls: sysctls(namespace)? })
     }
 

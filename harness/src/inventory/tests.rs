@@ -92,14 +92,29 @@ fn policy_rules_and_old_tables_are_told() {
     assert_eq!(texts(&before.changes(&Inventory::of(&host).unwrap())), expected);
 }
 
-/// The order of rules is part of what they do; that of links is not.
+/// The order of a chain's rules is part of what they do; that of its table's chains, and of tables, is not.
 #[test]
 fn order_is_told_where_it_counts() {
-    let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let changes = difference(Kind::Rule, &lines(&["accept", "drop"]), &lines(&["drop", "accept"]));
-    assert_eq!(changes.len(), 2);
-    assert!(difference(Kind::Rule, &lines(&["a", "a"]), &lines(&["a", "a"])).is_empty());
-    assert_eq!(texts(&difference(Kind::Rule, &lines(&["a", "a"]), &lines(&["a"]))), ["- rule a"]);
+    let host = Namespace::new("host").unwrap();
+    let nft = |text: &str| {
+        let output = host.run(|| std::process::Command::new("nft").arg(text).output()).unwrap().unwrap();
+        assert!(output.status.success(), "{text}: {output:?}");
+        Inventory::of(&host).unwrap()
+    };
+    let [one, two] = ["chain one { accept; tcp dport 1 drop; tcp dport 1 drop; }", "chain two { tcp dport 2 drop; }"];
+    let before = nft(&format!("table ip a {{ {one}; {two}; }}; table ip b {{ {two}; }}"));
+    let moved = nft(&format!("flush ruleset; table ip b {{ {two}; }}; table ip a {{ {two}; {one}; }}"));
+    assert_eq!(texts(&before.changes(&moved)), [""; 0]);
+    // Which of the two has moved is not known.
+    let swapped = nft(
+        "flush chain ip a one; add rule ip a one tcp dport 1 drop; add rule ip a one accept; add rule ip a one tcp dport 1 drop",
+    );
+    assert_eq!(
+        texts(&before.changes(&swapped)),
+        ["+ rule ip a one tcp dport 1 drop", "- rule ip a one tcp dport 1 drop"]
+    );
+    let fewer = nft("flush chain ip a one; add rule ip a one accept; add rule ip a one tcp dport 1 drop");
+    assert_eq!(texts(&before.changes(&fewer)), ["- rule ip a one tcp dport 1 drop"]);
 }
 
 /// What daemons leave that route and answer for others is told: proxied neighbours, what a route says besides, sets.
