@@ -23,7 +23,7 @@ use crate::{
     Error, Mac, Namespace, Result,
     probe::{
         frame::{Direction, Frame, sentinel_frame, sentinel_packet},
-        sys,
+        stamps, sys,
     },
 };
 
@@ -43,6 +43,7 @@ pub(crate) struct PacketSocket {
 impl PacketSocket {
     /// One that hears every frame that passes the device, from now on.
     pub fn hearing(namespace: &Namespace, device: &str) -> Result<Self> {
+        stamps::await_them()?;
         Self::open(namespace, device, ALL)
     }
 
