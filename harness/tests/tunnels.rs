@@ -29,7 +29,11 @@ while True:
     if tun in ready:
         udp.sendto(os.read(tun, 65536), (peer, int(port)))
     if udp in ready:
-        os.write(tun, udp.recv(65536))
+        packet = udp.recv(65536)
+        try:
+            os.write(tun, packet)
+        except OSError:
+            pass # The device is not up yet.
 "#;
 
 /// IFF_TUN, or IFF_TAP, and IFF_NO_PI: Documentation/networking/tuntap.rst.
@@ -165,6 +169,15 @@ fn a_neighbour_behind_a_tunnel() {
         assert_eq!(explained.cause.unwrap_or_default(), wanted);
         explained.way
     };
+    // What is dropped before it leaves asks for no neighbour.
+    let forbid = "add table ip t; add chain ip t c { type filter hook output priority 0; }; add rule ip t c icmp type echo-request drop";
+    tunnel.lab.command("nft").unwrap().arg(forbid).inside(left).read(SOON).unwrap();
+    let told = explained(left, RIGHT, |_| true).cause.unwrap();
+    assert!(
+        told.starts_with("the packet does not leave by tap0 in netns1, though its route leads there: netns1 drops it"),
+        "{told}"
+    );
+    left.firewall().flush().unwrap();
     assert_eq!(afresh(RIGHT, ""), "netns1 tap0 > netns2 tap0 > tap0 > netns1 tap0");
     let nobody = "netns1 looks for 10.9.0.77 behind tap0, where nobody has that address, nor does any other namespace of this lab";
     assert_eq!(afresh(Ipv4Addr::new(10, 9, 0, 77), nobody), "netns1 tap0");
@@ -194,4 +207,12 @@ fn two_tunnels_are_walked_through() {
     assert_eq!(explained.cause, None);
     let (there, back) = ("netns1 tun1 > host tun1 > tun2 > netns2 tun2", "tun2 > host tun2 > tun1 > netns1 tun1");
     assert_eq!(explained.way, format!("{there} > {back}"));
+    // What does not leave the second has not come out of the first again.
+    let forbid =
+        "add table ip t; add chain ip t c { type filter hook forward priority 0; }; add rule ip t c oifname tun2 drop";
+    lab.command("nft").unwrap().arg(forbid).inside(host).read(SOON).unwrap();
+    let told = self::explained(one, Ipv4Addr::new(10, 9, 2, 2), |told| told.way.ends_with("host tun1"));
+    let drops =
+        "the packet does not leave by tun2 in host, though its route leads there: host drops it by its firewall";
+    assert!(told.cause.as_ref().is_some_and(|cause| cause.starts_with(drops)), "{told}");
 }

@@ -4,10 +4,10 @@ use std::{net::IpAddr, time::SystemTime};
 
 use super::{
     scene::Spot,
-    trace::{Travelling, is_question},
+    trace::{Trace, Travelling, is_question},
     walk::{Leaving, Step, Stop, Walk},
 };
-use crate::Frame;
+use crate::{Frame, state::Link};
 
 impl Walk<'_> {
     /// Where it comes out. The way in between is another packet's, or none: what was seen must tell.
@@ -15,15 +15,11 @@ impl Walk<'_> {
         let Leaving { by, out, hop } = leaving;
         let (what, start) = (if packet.answer { "the answer" } else { "the packet" }, self.scene.say(out));
         let left = self.trace.and_then(|trace| trace.first(out, true, packet)).map(|frame| frame.at);
-        if let Some(there) = self.taken_first(out, left, packet) {
-            self.passed.extend([out, there]);
-            return Ok(there);
-        }
         if left.is_none() && self.trace.is_some_and(|trace| trace.heard(out)) {
             if let Some(cause) = self.leaves_by_a_port(out, hop).or_else(|| self.unusable(out, packet.from)) {
                 return Err(Stop::Cause(cause));
             }
-            if self.neighbour_missing(out, hop) && self.scene.link(out).is_some_and(|link| link.does_arp()) {
+            if self.asks_in_vain(out, hop) {
                 self.passed.push(out);
                 return Err(Stop::Cause(self.no_neighbour(out, hop)));
             }
@@ -33,6 +29,10 @@ impl Walk<'_> {
             )));
         }
         self.passed.push(out);
+        if let Some(there) = self.taken_first(out, left, packet) {
+            self.passed.push(there);
+            return Ok(there);
+        }
         let kind = self.scene.link(out).and_then(|link| link.kind.as_deref()).unwrap_or("other");
         Err(Stop::Cause(format!(
             "{what} is handed to {start}, and comes out of no other device here: what a device of type {kind} does with it is not followed"
@@ -50,13 +50,22 @@ impl Walk<'_> {
             frame.map(|frame| (frame.at, spot))
         });
         let taken: Vec<(SystemTime, Spot)> = taken.collect();
-        let place = taken.iter().min_by_key(|(at, _)| *at)?.1.place;
-        // A port hands it to its bridge, a device to the one on top of it, which may all be at one time.
-        let rank = |(at, spot): &&(SystemTime, Spot)| {
+        let first = taken.iter().min_by_key(|(at, _)| *at)?;
+        // A port hands it to its bridge, a device to the one on top of it: the kernel stamps it once.
+        let together = taken.iter().filter(|(at, spot)| (*at, spot.place) == (first.0, first.1.place));
+        let rank = |spot: &Spot| {
             let is_port = self.scene.link(*spot).is_some_and(|link| link.master.is_some());
-            (*at, !is_port, self.scene.is_wireless(*spot))
+            (!is_port, self.scene.is_wireless(*spot))
         };
-        taken.iter().filter(|(_, spot)| spot.place == place).max_by_key(rank).map(|(_, spot)| *spot)
+        together.map(|(_, spot)| *spot).max_by_key(rank)
+    }
+
+    /// Whether the next hop was asked for its MAC address, and did not tell: what a firewall drops before asks nobody.
+    fn asks_in_vain(&self, out: Spot, hop: IpAddr) -> bool {
+        let asked = |trace: &Trace| trace.find(out, |frame| frame.is_out() && is_question(frame, hop)).is_some();
+        let known = self.scene.places[out.place].neighbour(hop, self.scene.dev(out)).is_some();
+        let does_arp = self.scene.link(out).is_some_and(Link::does_arp);
+        does_arp && self.neighbour_missing(out, hop) && (known || self.trace.is_some_and(asked))
     }
 
     /// The next hop is asked for its MAC address over what is not followed, in vain.
@@ -67,13 +76,15 @@ impl Walk<'_> {
         };
         let (start, home) = (self.scene.say(out), format!("{} in {}", own.dev, self.scene.name(place)));
         let asked = |frame: &Frame| !frame.is_out() && is_question(frame, hop);
-        let gets_there =
-            self.trace.is_some_and(|trace| trace.spots(place).any(|spot| trace.find(spot, asked).is_some()));
-        let what = if gets_there {
-            "the question gets there, and no answer comes back"
-        } else {
-            "the question does not get there"
+        let heard_at = |spot: Spot| self.trace.is_some_and(|trace| trace.find(spot, asked).is_some());
+        let elsewhere = || self.trace.and_then(|trace| trace.spots(place).find(|spot| heard_at(*spot)));
+        let what = match self.scene.spot(place, &own.dev) {
+            Some(spot) if heard_at(spot) => "gets there, and no answer comes back".into(),
+            _ => match elsewhere() {
+                Some(spot) => format!("gets to {} there, and not to {}", self.scene.dev(spot), own.dev),
+                None => "does not get there".into(),
+            },
         };
-        format!("{start} finds no neighbour for {hop}, which is on {home}: {what}")
+        format!("{start} finds no neighbour for {hop}, which is on {home}: the question {what}")
     }
 }
