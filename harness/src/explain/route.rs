@@ -22,8 +22,7 @@ impl Walk<'_> {
         }
         let what = if packet.answer { "no route back to" } else { "no route to" };
         let mut text = format!("{name} has {what} {}", packet.to);
-        let down = state.links.iter().filter(|link| !link.up && link.name != "lo").map(|link| link.name.as_str());
-        let down = down.collect::<Vec<_>>();
+        let down = state.down();
         if let Some(what) = self.forbidden(place, by, packet)? {
             text += &format!(": {what} forbids it");
         } else if !down.is_empty() {
@@ -46,19 +45,21 @@ impl Walk<'_> {
         let is_first = by.is_none() && !packet.answer;
         let mark = self.journey.mark.filter(|_| is_first).unwrap_or(0);
         let oif = self.journey.device.as_deref().filter(|_| is_first);
-        for rule in state.namespace.policy().list()? {
-            if !holds(&rule, iif, oif, mark, packet) {
+        let mut rules = state.namespace.policy().list()?;
+        rules.retain(|rule| rule.v6 == packet.to.is_ipv6());
+        let mut from = 0;
+        for rule in &rules {
+            if rule.priority < from || !holds(rule, iif, oif, mark, packet) {
                 continue;
             }
-            match rule.action.as_str() {
-                action if FORBIDS.contains(&action) => return Ok(Some(format!("the policy rule `{rule}`"))),
-                // Which rules are passed over by it is not followed.
-                "goto" => return Ok(None),
-                _ => {}
+            if FORBIDS.contains(&rule.action.as_str()) {
+                return Ok(Some(format!("the policy rule `{rule}`")));
             }
+            // One that leads to no rule is passed over.
+            from = rule.goto.filter(|goto| rules.iter().any(|other| other.priority == *goto)).unwrap_or(from);
             match rule.table.and_then(|table| best(state, table, packet)) {
                 Some(route) if FORBIDS.contains(&route.kind.as_str()) => return Ok(Some(format!("`{route}`"))),
-                Some(route) if route.kind != "throw" && !is_suppressed(&rule, route) => return Ok(None),
+                Some(route) if route.kind != "throw" && !is_suppressed(rule, route) => return Ok(None),
                 _ => {}
             }
         }
@@ -108,7 +109,7 @@ fn is_suppressed(rule: &PolicyRule, route: &Route) -> bool {
 /// Whether the rule is known to hold for a packet, which may be bound to a device.
 fn holds(rule: &PolicyRule, iif: &str, oif: Option<&str>, mark: u32, packet: &Travelling) -> bool {
     let others = [" tos ", " uidrange ", " ipproto ", " sport ", " dport ", " tun_id ", " suppress_ifgroup "];
-    if rule.v6 != packet.to.is_ipv6() || others.iter().any(|other| rule.text.contains(other)) {
+    if others.iter().any(|other| rule.text.contains(other)) {
         return false;
     }
     let from = rule.from.is_none_or(|from| packet.from.is_some_and(|source| from.contains(&source)));

@@ -37,7 +37,7 @@ fn a_policy_rule_forbids() {
     }
 }
 
-/// What a rule skips, or a suppressed route would have led to, is not blamed; what is reached is.
+/// What a `goto` passes over, or a suppressed route would have led to, is not blamed; what is reached is.
 ///
 ///     [netns1] --- eth0 [host: br0] --- outside
 #[test]
@@ -49,7 +49,8 @@ fn rules_that_are_passed_over() {
     run("rule add pref 700 to 192.0.2.1 unreachable");
     run("rule add pref 600 to 192.0.2.1 prohibit");
     for (rule, words, others) in [
-        ("goto 700", "host has no route to 192.0.2.1", "prohibit"),
+        ("goto 700", "`700: from all to 192.0.2.1 unreachable` forbids it", "prohibit"),
+        ("goto 777", "`600: from all to 192.0.2.1 prohibit` forbids it", "700"),
         ("lookup main suppress_prefixlength 24", "`600: from all to 192.0.2.1 prohibit` forbids it", "700"),
     ] {
         run(&format!("rule add pref 500 {rule}"));

@@ -54,9 +54,12 @@ pub struct PolicyRule {
     pub action: String,
     /// The table in which routes are looked up, 254 for `main`; `None` where it does something else.
     pub table: Option<u32>,
+    /// Of `goto` the place at which the kernel goes on, if there is a rule.
+    pub goto: Option<u32>,
     /// Routes of prefixes of this length, or a shorter one, do not count.
     pub suppress_prefixlength: Option<u32>,
-    /// The whole, in the words of `ip rule`: `not from all fwmark 0xca6c lookup 51820`.
+    /// The whole, in the words of `ip rule`: `not from all fwmark 0xca6c lookup 51820`. Of `ipproto` the common protocols have
+    /// names, the others are `ipproto-200`.
     pub text: String,
 }
 
@@ -99,7 +102,7 @@ impl Policy {
 impl PolicyRule {
     fn of(message: &RuleMessage) -> Self {
         use RuleAttribute::{
-            Destination, FwMark, FwMask, Iifname, Oifname, Priority, Source, SuppressPrefixLen, Table,
+            Destination, FwMark, FwMask, Goto, Iifname, Oifname, Priority, Source, SuppressPrefixLen, Table,
         };
         let header = &message.header;
         let mut rule = Self {
@@ -114,6 +117,7 @@ impl PolicyRule {
             not: header.flags.contains(RuleFlags::Invert),
             action: action(header.action),
             table: Some(header.table.into()),
+            goto: None,
             suppress_prefixlength: None,
             text: String::new(),
         };
@@ -128,6 +132,7 @@ impl PolicyRule {
                 FwMark(mark) => rule.fwmark = Some(*mark),
                 FwMask(mask) if *mask != u32::MAX => rule.fwmask = Some(*mask),
                 Table(number) => rule.table = Some(*number),
+                Goto(target) => rule.goto = Some(*target),
                 SuppressPrefixLen(length) if *length != u32::MAX => rule.suppress_prefixlength = Some(*length),
                 _ => {}
             }
@@ -191,7 +196,7 @@ fn condition(attribute: &RuleAttribute) -> Option<(u8, String)> {
     })
 }
 
-/// What else it does, and which of that is printed first; the action's own word is the fourth.
+/// What else it does, and which of that is printed first; the action's own word has place 4.
 fn consequence(attribute: &RuleAttribute) -> Option<(u8, String)> {
     use RuleAttribute::{Goto, Protocol, Realm, SuppressIfGroup, SuppressPrefixLen};
     Some(match attribute {
@@ -214,13 +219,16 @@ fn action(action: RuleAction) -> String {
     }
 }
 
-/// A transport protocol as /etc/protocols names it.
+/// A transport protocol as /etc/protocols names it, on which all systems agree.
 fn protocol_name(protocol: IpProtocol) -> String {
     match i32::from(protocol) {
+        libc::IPPROTO_ICMP => "icmp".into(),
+        libc::IPPROTO_TCP => "tcp".into(),
+        libc::IPPROTO_UDP => "udp".into(),
+        libc::IPPROTO_GRE => "gre".into(),
         libc::IPPROTO_ICMPV6 => "ipv6-icmp".into(),
-        libc::IPPROTO_IPIP => "ipencap".into(),
-        number if matches!(protocol, IpProtocol::Other(_)) => format!("ipproto-{number}"),
-        _ => format!("{protocol:?}").to_lowercase(),
+        libc::IPPROTO_SCTP => "sctp".into(),
+        number => format!("ipproto-{number}"),
     }
 }
 
@@ -302,7 +310,7 @@ mod tests {
             "lookup 200 priority 109 protocol static",
             "fwmark 0/0x1 lookup 200 priority 108",
             "ipproto ipv6-icmp realms 5/6 prohibit priority 110",
-            "ipproto 4 lookup 200 protocol bird priority 111",
+            "ipproto sctp lookup 200 protocol bird priority 111",
             "to 10.0.0.0/8 ipproto 200 realms 7 lookup 200 suppress_prefixlength 8 protocol static priority 112",
             "goto 32766 protocol static priority 113",
             "iif lo nop priority 114",
