@@ -12,7 +12,8 @@ use self::{
     walk::{Stop, Walk},
 };
 use crate::{
-    Carries, Deadline, Journey, Namespace, Outcome, Probe, Result,
+    Carries, Deadline, Journey, Namespace, Probe, Result,
+    probe::ping::Ping,
     state::{Link, State},
 };
 
@@ -29,6 +30,7 @@ mod wire;
 
 /// Why a packet, or the answer to it, does not come.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// One or two sentences: the hop, and the cause. None: both come.
     pub cause: Option<String>,
@@ -45,32 +47,14 @@ pub fn explain(journey: &Journey, look: impl FnOnce()) -> Result<Explanation> {
     let before = Scene::around(&start)?;
     let near: Vec<usize> = start.iter().filter_map(|namespace| before.place_of(namespace)).collect();
     let send = || match journey.carries {
-        Carries::Echo => drop(echo(journey)),
+        // Where it cannot even be sent, the walk tells why.
+        Carries::Echo => drop(Ping::along(journey).look(Deadline::after(Duration::from_secs(5)))),
         Carries::Tcp(_) | Carries::Udp(_) => look(),
     };
     let trace = Trace::of(&before, &near, send)?;
     // Neighbours and FDB entries are as the look has left them.
     let scene = Scene::around(&start)?;
     walked(&scene, Some(&trace), journey)
-}
-
-/// The journey's packet as a ping. Where it cannot even be sent, the walk tells why.
-fn echo(journey: &Journey) -> Result<Outcome> {
-    let mut ping = journey.from.ping(&journey.to);
-    if let Some(device) = &journey.device {
-        ping = ping.from_device(device);
-    }
-    if let Some(source) = journey.source {
-        ping = ping.source(source);
-    }
-    if let Some(mark) = journey.mark {
-        ping = ping.mark(mark);
-    }
-    if let Some(whole) = journey.whole {
-        let headers = if journey.to.address.is_ipv4() { 28 } else { 48 };
-        ping = ping.size(whole.saturating_sub(headers)).dont_fragment();
-    }
-    ping.look(Deadline::after(Duration::from_secs(5)))
 }
 
 fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Explanation> {

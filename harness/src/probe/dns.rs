@@ -8,9 +8,8 @@ use crate::{
     Deadline, Error, Namespace, Result, Target,
     probe::{
         Carries, Journey, Probe, Watch,
-        endpoint::{Endpoint, Origin},
+        endpoint::{Endpoint, Origin, Tool, from_where},
         outcome::{Heard, Outcome},
-        tcp::from_where,
         traffic::{self, Again},
         udp::Exchange,
     },
@@ -51,7 +50,7 @@ pub struct Lookup {
     origin: Origin,
 }
 
-from_where!(Lookup);
+from_where!(Lookup, port);
 
 impl Lookup {
     /// Asks at another port than 53.
@@ -73,7 +72,9 @@ impl Probe for Lookup {
     fn describe(&self) -> String {
         let (name, kind) = (&self.name, if self.kind == TYPE::A { "A" } else { "AAAA" });
         let port = if self.server.port == 53 { String::new() } else { format!(" -p {}", self.server.port) };
-        format!("{}: dig{port} @{} {name} {kind}", self.namespace.name(), self.server.target.address)
+        let server = self.server.target.address;
+        let (options, said) = self.origin.typed(Tool::Dig, server.is_ipv6());
+        format!("{}: dig{options}{port} @{server} {name} {kind}{said}", self.namespace.name())
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {

@@ -17,9 +17,9 @@ use crate::{
     Deadline, Error, Namespace, Result,
     probe::{
         Carries, Journey, Probe, Watch,
-        endpoint::{Endpoint, Origin},
+        endpoint::{Endpoint, Origin, Tool, from_where},
         outcome::{Heard, Outcome, start_of},
-        tcp::{Connection, connect, from_where},
+        tcp::{Connection, connect},
         traffic::{self, Again},
     },
     runtime, time_scale,
@@ -74,12 +74,12 @@ pub struct Http {
     timeout: Duration,
 }
 
-from_where!(Http);
+from_where!(Http, port);
 
 impl Http {
     /// `GET /`, which is what is asked anyway: for the reader.
     pub fn get(self) -> Self {
-        self.method("GET")
+        self.method("GET").body([])
     }
 
     /// `POST`, with this body.
@@ -94,10 +94,10 @@ impl Http {
 
     /// `DELETE`.
     pub fn delete(self) -> Self {
-        self.method("DELETE")
+        self.method("DELETE").body([])
     }
 
-    /// Any other method: `PATCH`, `HEAD`.
+    /// Any other method, which is sent as it is written: `PATCH`, `HEAD`.
     pub fn method(mut self, name: impl Into<String>) -> Self {
         self.method = name.into();
         self
@@ -137,11 +137,17 @@ impl Probe for Http {
     type Output = Outcome;
 
     fn describe(&self) -> String {
-        let method = (self.method != "GET").then(|| format!(" -X {}", self.method));
+        let method = match self.method.as_str() {
+            "GET" => None,
+            // With -X curl would wait for a body.
+            "HEAD" => Some(" -I".into()),
+            method => Some(format!(" -X {method}")),
+        };
         let headers = self.headers.iter().map(|(name, value)| format!(" -H '{name}: {value}'"));
         let body = (!self.body.is_empty()).then(|| format!(" -d {}", start_of(&String::from_utf8_lossy(&self.body))));
         let asked: String = method.into_iter().chain(headers).chain(body).collect();
-        format!("{}: curl{asked}{}http://{}{}", self.namespace.name(), self.origin, self.to.address(), self.path)
+        let (options, said) = self.origin.typed(Tool::Curl, self.to.address().is_ipv6());
+        format!("{}: curl{asked}{options} http://{}{}{said}", self.namespace.name(), self.to.address(), self.path)
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {

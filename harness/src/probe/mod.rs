@@ -31,6 +31,7 @@ pub mod processes;
 pub mod route_to;
 pub mod routes;
 pub mod rules;
+mod stamps;
 pub(crate) mod sys;
 pub mod sysctl;
 pub mod talk;

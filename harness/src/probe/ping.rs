@@ -15,7 +15,7 @@ use crate::{
     probe::{
         Carries, Journey, Probe, Watch,
         echo::Exchange,
-        endpoint::scoped,
+        endpoint::{Origin, Tool, from_where, scoped},
         icmp,
         outcome::{Heard, Outcome},
         sys,
@@ -41,9 +41,7 @@ impl Namespace {
         Ping {
             namespace: self.clone(),
             target: target.into(),
-            device: None,
-            source: None,
-            mark: None,
+            origin: Origin::default(),
             ttl: None,
             size: 56,
             fragments: Fragments::Default,
@@ -61,33 +59,15 @@ impl Namespace {
 pub struct Ping {
     namespace: Namespace,
     target: Target,
-    device: Option<String>,
-    source: Option<IpAddr>,
-    mark: Option<u32>,
+    origin: Origin,
     ttl: Option<u8>,
     size: usize,
     fragments: Fragments,
 }
 
+from_where!(Ping);
+
 impl Ping {
-    /// Sends from this device, and hears only what arrives at it: `ping -I DEVICE` (`SO_BINDTODEVICE`).
-    pub fn from_device(mut self, device: impl Into<String>) -> Self {
-        self.device = Some(device.into());
-        self
-    }
-
-    /// Sends from this address: `ping -I ADDRESS`.
-    pub fn source(mut self, address: impl Into<IpAddr>) -> Self {
-        self.source = Some(address.into());
-        self
-    }
-
-    /// Sends with this firewall mark, which policy rules look at: `ping -m` (`SO_MARK`).
-    pub fn mark(mut self, mark: u32) -> Self {
-        self.mark = Some(mark);
-        self
-    }
-
     /// The request's TTL, IPv6: hop limit. `ping -t`.
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.ttl = Some(ttl);
@@ -117,16 +97,8 @@ impl Probe for Ping {
     type Output = Outcome;
 
     fn describe(&self) -> String {
-        let mut line = format!("{}: ping", self.namespace.name());
-        if let Some(device) = &self.device {
-            let _ = write!(line, " -I {device}");
-        }
-        if let Some(source) = &self.source {
-            let _ = write!(line, " -I {source}");
-        }
-        if let Some(mark) = self.mark {
-            let _ = write!(line, " -m {mark:#x}");
-        }
+        let (options, _) = self.origin.typed(Tool::Ping, self.v6());
+        let mut line = format!("{}: ping{options}", self.namespace.name());
         if let Some(ttl) = self.ttl {
             let _ = write!(line, " -t {ttl}");
         }
@@ -170,14 +142,8 @@ impl Probe for Ping {
     }
 
     fn journey(&self) -> Option<Journey> {
-        let headers = if self.v6() { 48 } else { 28 };
-        Some(Journey {
-            device: self.device.clone(),
-            source: self.source,
-            mark: self.mark,
-            whole: (self.fragments == Fragments::Never).then_some(self.size + headers),
-            ..Journey::new(&self.namespace, &self.target, Carries::Echo)
-        })
+        let whole = (self.fragments == Fragments::Never).then_some(self.size + headers(self.v6()));
+        Some(Journey { whole, ..self.origin.journey(&self.namespace, &self.target, Carries::Echo) })
     }
 }
 
@@ -188,7 +154,7 @@ fn why_mute(home: &Namespace, address: IpAddr) -> Result<Option<String>> {
         return Ok(None);
     }
     if !traffic::is_own(home, address)? {
-        return Ok(Some(format!("{name} does not have {address}")));
+        return traffic::lacks(home, address).map(Some);
     }
     let muted = if address.is_ipv6() { "net.ipv6.icmp.echo_ignore_all" } else { "net.ipv4.icmp_echo_ignore_all" };
     if home.sysctl_if_there(muted)?.is_some_and(|value| value != "0") {
@@ -201,6 +167,15 @@ fn why_mute(home: &Namespace, address: IpAddr) -> Result<Option<String>> {
 }
 
 impl Ping {
+    /// A request that goes the journey's way.
+    pub(crate) fn along(journey: &Journey) -> Self {
+        let ping = Self { origin: Origin::of(journey), ..journey.from.ping(&journey.to) };
+        match journey.whole {
+            Some(whole) => ping.size(whole.saturating_sub(headers(journey.to.address.is_ipv6()))).dont_fragment(),
+            None => ping,
+        }
+    }
+
     /// One exchange, which is over by the deadline.
     pub(crate) fn once(&self, deadline: Deadline) -> Result<Outcome> {
         let opened = match self.namespace.run(|| self.open())? {
@@ -242,22 +217,17 @@ impl Ping {
         }
         traffic::queue_errors(&socket, v6)?;
         traffic::set_fragments(&socket, v6, self.fragments)?;
-        if let Some(mark) = self.mark {
-            socket.set_mark(mark)?;
-        }
         if let Some(ttl) = self.ttl {
             traffic::set_ttl(&socket, v6, ttl)?;
         }
-        let mut scope = 0;
-        if let Some(device) = &self.device {
-            socket.bind_device(Some(device.as_bytes()))?;
-            scope = nix::net::if_::if_nametoindex(device.as_str())?;
-        }
-        if let Some(source) = self.source {
-            socket.bind(&address(source, scope).into())?;
-        }
+        let scope = self.origin.bind(&socket, v6)?;
         Ok((socket, scope))
     }
+}
+
+/// The bytes before the payload, of IP and of ICMP.
+fn headers(v6: bool) -> usize {
+    if v6 { 48 } else { 28 }
 }
 
 /// With port 0, and a scope where IPv6 needs one.
@@ -403,6 +373,12 @@ mod tests {
         b.apply(link::set_down("lo")).unwrap();
         assert_eq!(why(to([10, 0, 0, 2])), None, "others can reach it");
         assert!(a.ping(to([10, 0, 0, 2])).last_word(&look(&a.ping(to([10, 0, 0, 2])))));
+        let v6 = || Target { namespace: Some(b.clone()), ..Ipv6Addr::from_bits(0xfd00 << 112 | 2).into() };
+        assert_eq!(why(v6()), None);
+        b.apply(link::set_down("b0")).unwrap();
+        let lost =
+            "b does not have fd00::2; set down there: b0, and a device that is set down loses its IPv6 addresses";
+        assert_eq!(why(v6()).unwrap(), lost);
     }
 
     #[test]

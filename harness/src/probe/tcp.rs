@@ -9,7 +9,7 @@ use crate::{
     Deadline, Error, Namespace, Result,
     probe::{
         Carries, Journey, Probe, Watch,
-        endpoint::{Endpoint, Origin},
+        endpoint::{Endpoint, Origin, Tool, from_where},
         outcome::{Heard, Outcome},
         traffic::{self, Again, Lost},
     },
@@ -32,45 +32,14 @@ pub struct Tcp {
     origin: Origin,
 }
 
-/// The builder methods that every probe with an [`Origin`] has.
-macro_rules! from_where {
-    ($probe:ty) => {
-        impl $probe {
-            /// Sends from this device, and hears only what arrives at it (`SO_BINDTODEVICE`).
-            pub fn from_device(mut self, device: impl Into<String>) -> Self {
-                self.origin.device = Some(device.into());
-                self
-            }
-
-            /// Sends from this address.
-            pub fn source(mut self, address: impl Into<std::net::IpAddr>) -> Self {
-                self.origin.address = Some(address.into());
-                self
-            }
-
-            /// Sends with this firewall mark, which policy rules look at (`SO_MARK`, socket(7)).
-            pub fn mark(mut self, mark: u32) -> Self {
-                self.origin.mark = Some(mark);
-                self
-            }
-
-            /// Sends from this port, so that every look is the same flow.
-            pub fn from_port(mut self, port: u16) -> Self {
-                self.origin.port = port;
-                self
-            }
-        }
-    };
-}
-pub(crate) use from_where;
-
-from_where!(Tcp);
+from_where!(Tcp, port);
 
 impl Probe for Tcp {
     type Output = Outcome;
 
     fn describe(&self) -> String {
-        format!("{}: nc -z{}{}", self.namespace.name(), self.origin, self.to)
+        let (options, said) = self.origin.typed(Tool::Nc, self.to.address().is_ipv6());
+        format!("{}: nc -z{options} {}{said}", self.namespace.name(), self.to.spaced())
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {

@@ -13,9 +13,8 @@ use crate::{
     Deadline, Error, Namespace, Result,
     probe::{
         Carries, Journey, Probe, Watch,
-        endpoint::{Endpoint, Origin},
+        endpoint::{Endpoint, Origin, Tool, from_where},
         outcome::{Heard, Outcome},
-        tcp::from_where,
         traffic::{self, Again, Lost},
     },
     state::Question,
@@ -50,7 +49,7 @@ pub struct Udp {
     payload: Option<Vec<u8>>,
 }
 
-from_where!(Udp);
+from_where!(Udp, port);
 
 impl Udp {
     /// The payload's length in bytes, at most 4,000; some 40 without it. An answer is a little longer.
@@ -72,7 +71,8 @@ impl Probe for Udp {
 
     fn describe(&self) -> String {
         let size = if self.size > 0 { format!(" ({} bytes)", self.size) } else { String::new() };
-        format!("{}: nc -u{}{}{size}", self.namespace.name(), self.origin, self.to)
+        let (options, said) = self.origin.typed(Tool::Nc, self.to.address().is_ipv6());
+        format!("{}: nc -u{options} {}{said}{size}", self.namespace.name(), self.to.spaced())
     }
 
     fn look(&self, _: Deadline) -> Result<Outcome> {
@@ -337,6 +337,17 @@ mod tests {
         assert!([[10, 0, 0, 255], [255; 4], [224, 0, 0, 1]].into_iter().all(exchange));
         // The second would be a broadcast where prefixes are of 24 bits.
         assert!(![[10, 0, 0, 2], [10, 1, 0, 255], [203, 0, 113, 1]].into_iter().any(exchange));
+    }
+
+    /// What is put to all of a subnet, anybody there answers.
+    ///
+    ///     a[a0 10.0.0.1] --- b[b0 10.0.0.2]
+    #[test]
+    fn a_broadcast_is_answered() {
+        let (a, b) = pair();
+        let _server = b.serve_udp((Ipv4Addr::UNSPECIFIED, 7000)).unwrap();
+        let outcome = look(&a.udp_to((Ipv4Addr::new(10, 0, 0, 255), 7000)));
+        assert!(matches!(outcome.seen(), Heard::Answer { from: "10.0.0.2", client_seen: "10.0.0.1", .. }), "{outcome}");
     }
 
     /// The same over IPv6.
