@@ -23,7 +23,7 @@ pub struct Failure {
     pub looks: usize,
     /// Whether something that came back has ended it, so that what is seen later could not count ([`Probe::retried`]).
     pub may_be_retried: bool,
-    /// What was seen last, or why nothing could be.
+    /// What was seen last, what came back before where that counts more, or why nothing could be seen.
     pub seen: String,
     /// The labels in force, outermost first.
     pub given: Vec<String>,

@@ -240,7 +240,7 @@ impl Failure {
             panic::panic_any(*self)
         }
         let note = if self.may_be_retried {
-            "\n  note: an answer counts, whatever is seen after it; `.retried()` takes what is seen last"
+            "\n  note: what came back counts, whatever is seen after it; `.retried()` takes what is seen last"
         } else {
             ""
         };

@@ -4,18 +4,24 @@
 /// several of which one is such.
 #[must_use]
 pub const fn claims_something(pattern: &str) -> bool {
-    let bytes = pattern.as_bytes();
-    let (mut from, mut at, mut depth) = (0, 0, 0_usize);
-    while at < bytes.len() {
+    !any_takes_all(pattern.as_bytes(), 0, pattern.len())
+}
+
+/// Whether one of the alternatives between matches anything.
+const fn any_takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
+    let (mut from, mut at, mut depth) = (from, from, 0_usize);
+    while at < to {
         match bytes[at] {
             b'"' | b'\'' => at = end_of_text(bytes, at),
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             // A guard claims what it says.
-            b'i' if depth == 0 && starts_with(bytes, at, b"if ") && at > 0 && bytes[at - 1] == b' ' => return true,
+            b'i' if depth == 0 && starts_with(bytes, at, b"if ") && at > 0 && is_space(bytes[at - 1]) => {
+                return false;
+            }
             b'|' if depth == 0 => {
                 if takes_all(bytes, from, at) {
-                    return false;
+                    return true;
                 }
                 from = at + 1;
             }
@@ -23,17 +29,35 @@ pub const fn claims_something(pattern: &str) -> bool {
         }
         at += 1;
     }
-    !takes_all(bytes, from, bytes.len())
+    takes_all(bytes, from, to)
 }
 
 /// Where the text, or the letter, ends whose first quote is at `at`.
 const fn end_of_text(bytes: &[u8], at: usize) -> usize {
-    let (quote, is_raw) = (bytes[at], at > 0 && matches!(bytes[at - 1], b'r' | b'#'));
+    let mut hashes = 0;
+    while hashes < at && bytes[at - 1 - hashes] == b'#' {
+        hashes += 1;
+    }
+    let is_raw = hashes < at && bytes[at - 1 - hashes] == b'r';
     let mut end = at + 1;
-    while end < bytes.len() && bytes[end] != quote {
-        end += if bytes[end] == b'\\' && !is_raw { 2 } else { 1 };
+    while end < bytes.len() {
+        match bytes[end] {
+            b'\\' if !is_raw => end += 1,
+            quote if quote == bytes[at] && (!is_raw || closes(bytes, end, hashes)) => return end,
+            _ => {}
+        }
+        end += 1;
     }
     end
+}
+
+/// Whether as many `#` follow the quote as were before the raw text.
+const fn closes(bytes: &[u8], quote: usize, hashes: usize) -> bool {
+    let mut count = 0;
+    while quote + 1 + count < bytes.len() && bytes[quote + 1 + count] == b'#' {
+        count += 1;
+    }
+    count >= hashes
 }
 
 /// Whether the pattern between matches anything.
@@ -43,7 +67,7 @@ const fn takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
         return false;
     }
     match bytes[from] {
-        b'(' if bytes[to - 1] == b')' => takes_all(bytes, from + 1, to - 1),
+        b'(' if bytes[to - 1] == b')' => any_takes_all(bytes, from + 1, to - 1),
         // `[_]` is of one element.
         b'[' if bytes[to - 1] == b']' => !is_single(bytes, from + 1, to - 1) && takes_all(bytes, from + 1, to - 1),
         b'&' => takes_all(bytes, from + 1, to),
@@ -54,7 +78,8 @@ const fn takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
         b'0' => {
             let end = end_of_word(bytes, from + 1, to);
             let is_zero = end == from + 1 || matches!(bytes[from + 1], b'u' | b'i' | b'_');
-            is_zero && starts_with(bytes, end, b"..") && ends_anywhere(bytes, end, to)
+            let dots = skip_spaces(bytes, end, to);
+            is_zero && starts_with(bytes, dots, b"..") && ends_anywhere(bytes, dots, to)
         }
         b'_' => {
             let end = skip_spaces(bytes, end_of_word(bytes, from, to), to);
@@ -66,7 +91,18 @@ const fn takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
 
 /// Whether the range whose dots are at `from` has no end, or the largest: `..=u64::MAX`.
 const fn ends_anywhere(bytes: &[u8], from: usize, to: usize) -> bool {
-    to - from == 2 || starts_with(bytes, from, b"..=") && to - from > 6 && starts_with(bytes, to - 3, b"MAX")
+    if to - from == 2 {
+        return true;
+    }
+    let word = skip_spaces(bytes, from + 3, to);
+    let colons = skip_spaces(bytes, end_of_word(bytes, word, to), to);
+    let is_number = word < to && matches!(bytes[word], b'u' | b'i') && colons - word >= 2 && colons - word <= 6;
+    let last = skip_spaces(bytes, if colons + 2 < to { colons + 2 } else { to }, to);
+    starts_with(bytes, from, b"..=")
+        && is_number
+        && starts_with(bytes, colons, b"::")
+        && to - last == 3
+        && starts_with(bytes, last, b"MAX")
 }
 
 const fn end_of_word(bytes: &[u8], from: usize, to: usize) -> usize {
@@ -79,7 +115,7 @@ const fn end_of_word(bytes: &[u8], from: usize, to: usize) -> usize {
 
 const fn skip_spaces(bytes: &[u8], from: usize, to: usize) -> usize {
     let mut at = from;
-    while at < to && bytes[at] == b' ' {
+    while at < to && is_space(bytes[at]) {
         at += 1;
     }
     at
@@ -87,10 +123,14 @@ const fn skip_spaces(bytes: &[u8], from: usize, to: usize) -> usize {
 
 const fn without_spaces(bytes: &[u8], from: usize, to: usize) -> usize {
     let mut end = to;
-    while from < end && bytes[end - 1] == b' ' {
+    while from < end && is_space(bytes[end - 1]) {
         end -= 1;
     }
     end
+}
+
+const fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace()
 }
 
 /// Whether a list's pattern has no `..`.
