@@ -65,10 +65,16 @@ static SCALE: AtomicU32 = AtomicU32::new(0);
 /// The factor that every deadline is multiplied by: 1, unless `NETPROOF_TIME_SCALE` or [`set_time_scale`] says otherwise.
 ///
 /// Raise it on slow (emulated, overloaded) machines; no case needs editing.
+///
+/// # Panics
+/// Where `NETPROOF_TIME_SCALE` is no number.
 #[must_use]
 pub fn time_scale() -> f64 {
     if SCALE.load(Ordering::Relaxed) == 0 {
-        let said = std::env::var("NETPROOF_TIME_SCALE").ok().and_then(|text| text.parse().ok());
+        let said = std::env::var("NETPROOF_TIME_SCALE").ok().map(|text| match text.parse::<f64>() {
+            Ok(factor) if factor.is_finite() => factor,
+            _ => panic!("NETPROOF_TIME_SCALE is `{text}`, which is no number: say 4 for four times as long"),
+        });
         set_time_scale(said.unwrap_or(1.0));
     }
     f64::from(SCALE.load(Ordering::Relaxed)) / 1000.0
@@ -76,6 +82,7 @@ pub fn time_scale() -> f64 {
 
 /// Sets the [`time_scale`] of this process; values below 0.1 and above 1,000 are brought to these bounds.
 pub fn set_time_scale(factor: f64) {
-    let thousandths = (factor.clamp(0.1, 1000.0) * 1000.0) as u32;
+    let factor = if factor.is_nan() { 1.0 } else { factor.clamp(0.1, 1000.0) };
+    let thousandths = (factor * 1000.0) as u32;
     SCALE.store(thousandths, Ordering::Relaxed);
 }

@@ -37,10 +37,10 @@ impl Mac {
         Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, g])
     }
 
-    /// The first six bytes, where there are as many.
+    /// The address of six bytes; none of a longer one, as IP tunnels and InfiniBand have.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.get(..6)?.try_into().ok().map(Self)
+        bytes.try_into().ok().map(Self)
     }
 }
 

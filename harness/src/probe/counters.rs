@@ -5,7 +5,7 @@ use std::{fmt, fs};
 use rtnetlink::packet_route::link::{LinkAttribute, Stats64};
 
 use super::{Probe, Seen, Watch, traffic::Again};
-use crate::{Deadline, Error, Namespace, Result};
+use crate::{Deadline, Error, Namespace, Result, topology};
 
 impl Namespace {
     /// Looks at a counter of the namespace's IP stack, by the name that `nstat -az` gives it:
@@ -47,19 +47,25 @@ impl Counter {
                 LinkAttribute::Stats64(stats) => of_device(stats, &self.name),
                 _ => None,
             });
-            return found.ok_or_else(|| Error::Unsupported(format!("devices have no counter {}", self.name)));
+            let (name, nearest) = (&self.name, topology::nearest(&self.name, OF_DEVICES.iter().copied()));
+            return found
+                .ok_or_else(|| Error::Usage(format!("devices have no counter {name}; did you mean `{nearest}`?")));
         }
         let read = |file: &str| {
             let text = self.namespace.run(|| fs::read_to_string(format!("/proc/thread-self/net/{file}")))?;
             text.map_err(|error| Error::kernel(format!("reading /proc/net/{file}"), self.namespace.name(), error))
         };
-        let found = if self.name.contains('6') {
-            one_a_line(&read("snmp6")?, &self.name)
+        let known = if self.name.contains('6') {
+            one_a_line(&read("snmp6")?)
         } else {
-            two_lines(&read("snmp")?, &self.name).or(two_lines(&read("netstat")?, &self.name))
+            two_lines(&read("snmp")?).into_iter().chain(two_lines(&read("netstat")?)).collect()
         };
+        let found = known.iter().find(|(name, _)| *name == self.name).map(|(_, value)| *value);
         let found = found.or_else(|| is_of_a_type(&self.name).then_some(0));
-        found.ok_or_else(|| Error::Unsupported(format!("this kernel has no counter {}", self.name)))
+        found.ok_or_else(|| {
+            let (name, nearest) = (&self.name, topology::nearest(&self.name, known.iter().map(|(name, _)| &**name)));
+            Error::Unsupported(format!("this kernel has no counter {name}; the nearest that it has is `{nearest}`"))
+        })
     }
 }
 
@@ -100,16 +106,20 @@ impl fmt::Display for Count {
     }
 }
 
-fn of_device(stats: &Stats64, name: &str) -> Option<u64> {
-    macro_rules! named {
-        ($($known:ident)*) => { match name { $(stringify!($known) => Some(stats.$known),)* _ => None } };
-    }
-    named!(
-        rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped multicast collisions
-        rx_length_errors rx_over_errors rx_crc_errors rx_frame_errors rx_fifo_errors rx_missed_errors rx_nohandler
-        tx_aborted_errors tx_carrier_errors tx_fifo_errors tx_heartbeat_errors tx_window_errors
-        rx_compressed tx_compressed
-    )
+macro_rules! of_devices {
+    ($($known:ident)*) => {
+        const OF_DEVICES: &[&str] = &[$(stringify!($known)),*];
+
+        fn of_device(stats: &Stats64, name: &str) -> Option<u64> {
+            match name { $(stringify!($known) => Some(stats.$known),)* _ => None }
+        }
+    };
+}
+of_devices! {
+    rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped multicast collisions
+    rx_length_errors rx_over_errors rx_crc_errors rx_frame_errors rx_fifo_errors rx_missed_errors rx_nohandler
+    tx_aborted_errors tx_carrier_errors tx_fifo_errors tx_heartbeat_errors tx_window_errors
+    rx_compressed tx_compressed
 }
 
 /// Whether it counts ICMP messages of one type (`IcmpMsgOutType3`, `Icmp6InType128`), which the kernel lists once there
@@ -121,20 +131,21 @@ fn is_of_a_type(name: &str) -> bool {
 }
 
 /// `Ip6OutForwDatagrams    7`
-fn one_a_line(text: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().map(str::split_whitespace);
-    lines.find_map(|mut words| if words.next() == Some(name) { words.next()?.parse().ok() } else { None })
+fn one_a_line(text: &str) -> Vec<(String, u64)> {
+    let lines = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    lines.filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?))).collect()
 }
 
 /// A line of names after `Ip:`, then a line of values after the same.
-fn two_lines(text: &str, name: &str) -> Option<u64> {
+fn two_lines(text: &str) -> Vec<(String, u64)> {
     let lines: Vec<&str> = text.lines().collect();
-    lines.chunks_exact(2).find_map(|pair| {
-        let (group, names) = pair[0].split_once(':')?;
-        let field = name.strip_prefix(group)?;
-        let place = names.split_whitespace().position(|known| known == field)?;
-        pair[1].split_once(':')?.1.split_whitespace().nth(place)?.parse().ok()
-    })
+    let pairs = lines.chunks_exact(2).filter_map(|pair| Some((pair[0].split_once(':')?, pair[1].split_once(':')?.1)));
+    let fields = pairs.flat_map(|((group, names), values)| {
+        let values = names.split_whitespace().zip(values.split_whitespace());
+        // One that is negative (`TcpMaxConn`) counts nothing.
+        values.filter_map(move |(name, value)| Some((format!("{group}{name}"), value.parse().ok()?)))
+    });
+    fields.collect()
 }
 
 #[cfg(test)]
@@ -158,6 +169,8 @@ mod tests {
         for name in ["IpNothing", "IcmpMsgOutType", "IcmpMsgType3", "Icmp6OutType999"] {
             assert!(matches!(a.counter(name).read(), Err(Error::Unsupported(_))), "{name}");
         }
+        let misspelt = a.counter("TcpExtIPReversePathFiltre").read().unwrap_err().to_string();
+        assert!(misspelt.ends_with("the nearest that it has is `TcpExtIPReversePathFilter`"), "{misspelt}");
         let replies = ["IcmpMsgOutType0", "Icmp6OutType129"].map(|name| b.counter(name));
         assert_eq!(replies.each_ref().map(|replies| replies.read().unwrap()), [0, 0]);
         for address in ["10.0.0.2", "fd00::2"] {
@@ -185,7 +198,8 @@ mod tests {
         for name in fs::read_dir(sysfs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
             a.counter(&name).on("lo").read().unwrap();
         }
-        assert!(matches!(a.counter("tx_nothing").on("a0").read(), Err(Error::Unsupported(_))));
+        let misspelt = a.counter("tx_droped").on("a0").read().unwrap_err().to_string();
+        assert!(misspelt.contains("devices have no counter tx_droped; did you mean `tx_dropped`?"), "{misspelt}");
         assert!(a.counter("tx_dropped").on("a9").read().is_err());
     }
 }

@@ -160,7 +160,7 @@ fn parse_arp(bytes: &[u8]) -> Packet {
     // Ethernet (1), IPv4 (0x0800), lengths 6 and 4; anything else is not ours to read.
     let (Some(body), [0, 1, 8, 0, 6, 4, ..]) = (bytes.get(6..28), bytes) else { return Packet::Unknown };
     let ip = |at: usize| Ipv4Addr::new(body[at], body[at + 1], body[at + 2], body[at + 3]);
-    let mac = |at: usize| Mac::from_slice(&body[at..]).unwrap_or_default();
+    let mac = |at: usize| Mac::from_slice(&body[at..at + 6]).unwrap_or_default();
     Packet::Arp {
         op: u16::from_be_bytes([body[0], body[1]]),
         sender_mac: mac(2),
@@ -202,7 +202,7 @@ fn link_layer_option(mut options: &[u8]) -> Option<Mac> {
     while let [kind, units, ..] = *options {
         let length = usize::from(units) * 8;
         if kind == 2 && units >= 1 {
-            return Mac::from_slice(&options[2..]);
+            return options.get(2..8).and_then(Mac::from_slice);
         }
         options = options.get(length.max(8)..)?;
     }
