@@ -111,8 +111,8 @@ impl Node {
     }
 
     /// It as a target, at this address of its own: one that a program of yours gave it, too. Unlike a bare address it is asked
-    /// whether it is there before silence counts for anything. The kernel takes an IPv6 address off a device that is set
-    /// down (`net.ipv6.conf.DEV.keep_addr_on_down`): silence of a node whose device may be down is that of a bare address.
+    /// whether it is there before silence counts for anything. A device that is set down loses its IPv6 addresses (unless
+    /// `net.ipv6.conf.DEV.keep_addr_on_down`), and silence of its node is an error then: claim it of the bare address.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Target {
         Target { address, label: self.name().into(), namespace: Some(self.inner.namespace.clone()) }

@@ -238,14 +238,20 @@ pub(crate) fn why_absent(target: &Target, outcome: &Outcome) -> Result<Option<St
     if is_own(home, target.address)? {
         return Ok(None);
     }
-    let links = State::of(home)?.links;
-    let down: Vec<&str> = links.iter().filter(|link| !link.up).map(|link| link.name.as_str()).collect();
-    let down = if down.is_empty() || target.address.is_ipv4() {
-        String::new()
-    } else {
-        format!(" ({} is down there, and an IPv6 address goes with its device)", down.join(", "))
+    lacks(home, target.address).map(Some)
+}
+
+/// That the namespace does not have an address, and perhaps why.
+pub(crate) fn lacks(home: &Namespace, address: IpAddr) -> Result<String> {
+    let state = State::of(home)?;
+    let perhaps = match state.down().as_slice() {
+        _ if address.is_ipv4() => String::new(),
+        [] => String::new(),
+        down => {
+            format!("; set down there: {}, and a device that is set down loses its IPv6 addresses", down.join(", "))
+        }
     };
-    Ok(Some(format!("{} does not have {}{down}", home.name(), target.address)))
+    Ok(format!("{} does not have {address}{perhaps}", home.name()))
 }
 
 /// Sets the TTL, or hop limit, of unicast packets.

@@ -25,6 +25,7 @@ pub use self::{
 
 /// What a namespace holds, at one moment or nearly so: each kind is a dump of its own.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct State {
     /// The namespace.
     pub namespace: Namespace,
@@ -91,6 +92,12 @@ impl State {
     #[must_use]
     pub fn neighbour(&self, address: IpAddr, dev: &str) -> Option<&Neighbour> {
         self.neighbours.iter().find(|own| own.address == address && own.dev == dev && !own.proxy)
+    }
+
+    /// The devices that are set down, but for `lo` and for those that kernel modules make, which nobody sets up.
+    pub(crate) fn down(&self) -> Vec<&str> {
+        let is_of_use = |link: &&Link| !link.up && link.name != "lo" && link.does_arp();
+        self.links.iter().filter(is_of_use).map(|link| link.name.as_str()).collect()
     }
 
     /// The links in the columns of `ip -brief link`, and what makes a port a port.
