@@ -66,6 +66,7 @@ pub struct Chain {
 
 /// Where a base chain is hooked in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hook {
     /// `filter`, `nat`, `route`
     pub kind: String,

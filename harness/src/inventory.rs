@@ -45,6 +45,7 @@ pub struct Inventory {
 
 /// What kind of thing is in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Kind {
     /// A link.
     Link,

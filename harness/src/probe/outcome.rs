@@ -6,6 +6,7 @@ use crate::probe::Seen;
 
 /// What a probe that sends something got back.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// What was heard, as patterns match it.
     pub heard: Heard<String>,
@@ -240,7 +241,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Enough of a text for a reader to know it by, on one line.
 /// The text in quotes; of a long one its start.
 pub(crate) fn start_of(text: &str) -> String {
     const SHOWN: usize = 60;

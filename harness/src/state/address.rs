@@ -13,6 +13,7 @@ use crate::{Namespace, Result};
 
 /// An address on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// The link's name.
     pub dev: String,

@@ -14,6 +14,7 @@ use crate::{Mac, Namespace, Result};
 
 /// A link: a veth end, a bridge, the loopback device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Link {
     /// Its interface index.
     pub index: u32,
@@ -49,6 +50,7 @@ pub struct Link {
 
 /// The other end of a veth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Peer {
     /// Its interface index, in its namespace.
     pub index: u32,
@@ -58,6 +60,7 @@ pub struct Peer {
 
 /// A bridge port: `bridge -d link`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Port {
     /// Whether it forwards.
     pub state: PortState,
@@ -96,6 +99,7 @@ pub enum PortState {
 
 /// A bridge's options: `ip -d link show type bridge`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BridgeOptions {
     /// STP is on.
     pub stp: bool,
@@ -115,6 +119,7 @@ pub struct BridgeOptions {
 
 /// A VLAN of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Vlan {
     /// Its number.
     pub vid: u16,

@@ -13,6 +13,7 @@ use crate::{Mac, Namespace, Result};
 
 /// What a namespace knows of a neighbour: an ARP or ND entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Neighbour {
     /// The neighbour's address.
     pub address: IpAddr,
@@ -28,6 +29,7 @@ pub struct Neighbour {
 
 /// Where a bridge sends frames for a MAC address.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FdbEntry {
     /// The MAC address.
     pub mac: Mac,
