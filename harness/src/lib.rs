@@ -1,17 +1,21 @@
 //! Integration tests for container-style networking on Linux.
 //!
-//! The map, from the bottom up; a module knows nothing of what stands above it:
+//! The map, from the bottom up:
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`error`], [`deadline`], [`mac`] | what all others use |
+//! | [`enter`], [`environment`] | the way into a user namespace for who is not root, and what the machine lacks |
 //! | [`namespace`] | a network namespace: a descriptor, a way in, a way to run code inside |
-//! | [`link`], [`addr`], [`route`], [`neigh`], [`sysctl`] | one kernel object each, over netlink |
+//! | [`link`], [`addr`], [`route`], [`neigh`], [`fdb`] | one kernel object each, over netlink: requests |
+//! | [`sysctl`], [`conntrack`] | settings, and the flows that the kernel remembers |
 //! | [`firewall`] | nf_tables rules, written as `nft` would print them |
-//! | [`world`] | the processes of a lab: their own PID, mount and cgroup namespaces |
+//! | [`watch`] | what the kernel announces, so that nobody sleeps |
 //! | [`topology`] | what a lab looks like: plain data |
 //! | [`protocol`] | the requests and replies of the driver protocol |
-//! | [`lab`] | namespaces that live and die together |
+//! | [`world`] | the processes of a lab: their own PID, mount and cgroup namespaces |
 //! | [`implement`] | who builds a topology: the built-in implementation, or a driver |
+//! | [`lab`] | namespaces that live and die together |
 //! | [`state`] | what a namespace holds, read from the kernel |
 //! | [`probe`] | what the kernel really does |
 //! | [`serve`] | test servers, which tell what they saw |

@@ -278,7 +278,8 @@ pub fn set_mac(name: &str, mac: Mac) -> Request {
 /// Makes a link a port of the bridge with this index; 0: of none. Equivalent to `ip link set NAME master BRIDGE`.
 pub fn set_master(name: &str, bridge: u32) -> Request {
     let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).controller(bridge);
-    change(format!("attaching link {name} to the bridge with index {bridge}"), link)
+    let doing = if bridge == 0 { format!("detaching link {name}") } else { format!("attaching link {name} to DEV") };
+    change(doing, link).about(bridge)
 }
 
 /// A VXLAN device, down, as a port of the bridge with this index: one link for one port, where a veth is two.

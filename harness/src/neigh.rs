@@ -26,29 +26,32 @@ fn set(link: u32, address: IpAddr, mac: Mac, state: NeighbourState) -> Request {
     message.header.state = state;
     message.header.kind = RouteType::Unicast;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    Request::replace(format!("setting neighbour {address} lladdr {mac}"), RouteNetlinkMessage::NewNeighbour(message))
+    let doing = format!("setting neighbour {address} lladdr {mac} dev DEV");
+    Request::replace(doing, RouteNetlinkMessage::NewNeighbour(message)).about(link)
 }
 
 /// Takes a neighbour away. Equivalent to `ip neigh del ADDRESS dev LINK`.
 pub fn delete(link: u32, address: IpAddr) -> Request {
     let message = message(link, address);
-    Request::change(format!("deleting neighbour {address}"), RouteNetlinkMessage::DelNeighbour(message))
+    Request::change(format!("deleting neighbour {address} dev DEV"), RouteNetlinkMessage::DelNeighbour(message))
+        .about(link)
 }
 
 /// Sets how long the kernel waits before it asks again who has an address, on the link with this index, of one IP version.
 /// Equivalent to `sysctl -w net.ipv4.neigh.LINK.retrans_time_ms=MS` (1,000 by default), without a thread inside.
-pub fn set_retransmission(link: u32, version: AddressFamily, milliseconds: u64) -> Request {
+#[cfg(test)]
+pub(crate) fn set_retransmission(link: u32, version: AddressFamily, milliseconds: u64) -> Request {
     set_parameters(link, version, vec![NeighbourTableParameter::RetransTime(milliseconds)])
 }
 
 fn set_parameters(link: u32, version: AddressFamily, mut parameters: Vec<NeighbourTableParameter>) -> Request {
-    let doing = format!("setting {parameters:?} on the link with index {link}");
+    let doing = format!("setting {parameters:?} on DEV");
     let mut message = NeighbourTableMessage::default();
     message.header.family = version;
     let table = if version == AddressFamily::Inet6 { "ndisc_cache" } else { "arp_cache" };
     parameters.push(NeighbourTableParameter::Ifindex(link));
     message.attributes = vec![NeighbourTableAttribute::Name(table.into()), NeighbourTableAttribute::Parms(parameters)];
-    Request::change(doing, RouteNetlinkMessage::SetNeighbourTable(message))
+    Request::change(doing, RouteNetlinkMessage::SetNeighbourTable(message)).about(link)
 }
 
 impl Namespace {

@@ -4,7 +4,7 @@ use std::{future::Future, sync::OnceLock};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// The runtime on which every netlink connection of the process is driven.
+/// The runtime on which HTTP is spoken.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {

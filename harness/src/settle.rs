@@ -44,8 +44,15 @@ impl Namespace {
         loop {
             let addresses = self.address_messages()?;
             if let Some(duplicate) = addresses.iter().find(|address| has(address, AddressFlags::Dadfailed)) {
+                let address = duplicate.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(address.to_string()),
+                    _ => None,
+                });
+                let address = address.unwrap_or_default();
+                let names = self.link_names([duplicate.header.index])?;
+                let dev = names.into_values().next().unwrap_or_default();
                 let doing =
-                    format!("detecting duplicates of an address of the link with index {}", duplicate.header.index);
+                    format!("detecting duplicates of {address} on {dev}: another on its segment has that address");
                 return Err(Error::kernel(doing, self.name(), std::io::Error::from_raw_os_error(libc::EADDRINUSE)));
             }
             if !addresses.iter().any(|address| has(address, AddressFlags::Tentative)) {

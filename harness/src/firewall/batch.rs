@@ -67,12 +67,6 @@ impl Batch {
         Ok(())
     }
 
-    /// Takes an empty chain away. Equivalent to `nft delete chain`.
-    pub fn delete_chain(&mut self, family: Family, table: &str, chain: &str) {
-        let doing = format!("deleting chain {family} {table} {chain}");
-        self.push(doing, libc::NFT_MSG_DELCHAIN, 0, family as u8, of_chain(table, chain));
-    }
-
     /// Adds a rule at the end of a chain. Equivalent to `nft add rule`.
     pub fn add_rule(&mut self, family: Family, table: &str, chain: &str, text: &str) -> Result<()> {
         self.rule(family, table, chain, text, CREATE | APPEND, None)

@@ -17,11 +17,15 @@ pub(crate) use self::connection::Connection;
 /// How often a dump is asked for again because what it lists was being changed; the last is taken as it is, as `ip` does.
 const DUMPS: usize = 20;
 
-/// One change that the kernel is asked for, made by a method of [`crate::link`], [`crate::addr`], [`crate::route`] or [`crate::neigh`].
+/// One change that the kernel is asked for; made by the functions of [`crate::link`], [`crate::addr`], [`crate::route`],
+/// [`crate::neigh`] and [`crate::fdb`].
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until `Namespace::apply`"]
 pub struct Request {
+    /// What is being done; `DEV` in it stands for the device's name.
     doing: String,
+    /// The index of the device that `doing` is about, or 0.
+    device: u32,
     message: RouteNetlinkMessage,
     flags: u16,
     /// Whether it is as good as done where there is nothing (any more) that it could change.
@@ -59,7 +63,13 @@ impl Request {
     }
 
     fn new(doing: String, message: RouteNetlinkMessage, flags: u16) -> Self {
-        Self { doing, message, flags, may_be_gone: false, held: None }
+        Self { doing, device: 0, message, flags, may_be_gone: false, held: None }
+    }
+
+    /// The device that stands as `DEV` in what is being done, for the message about a refusal.
+    pub(crate) fn about(mut self, index: u32) -> Self {
+        self.device = index;
+        self
     }
 }
 
@@ -80,11 +90,21 @@ impl Namespace {
             if let Err(refusal) = answer {
                 let gone = [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL].map(Some);
                 if !(request.may_be_gone && gone.contains(&refusal.error.raw_os_error())) {
-                    return Err(refused(&request.doing, self, refusal));
+                    return Err(refused(&self.said(request), self, refusal));
                 }
             }
         }
         Ok(())
+    }
+
+    /// What was being done, with the device's name.
+    fn said(&self, request: &Request) -> String {
+        if request.device == 0 {
+            return request.doing.clone();
+        }
+        let name = self.link_names([request.device]).ok().and_then(|mut names| names.remove(&request.device));
+        let name = name.unwrap_or_else(|| format!("a device with index {}, which is not there", request.device));
+        request.doing.replace("DEV", &name)
     }
 
     /// Asks for what matches `message`: one object, or with `dump` all of its kind.

@@ -172,7 +172,13 @@ mod tests {
         crate::expect!(a.addresses().on("lo"), list if list.iter().all(|address| address.dev == "lo") && list.len() == 2);
         a.delete_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
         assert!(!shown().iter().any(|line| line.contains("fd00::7")), "{:?}", shown());
-        let error = a.add_address("a0", "10.0.0.1/24".parse().unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("adding address 10.0.0.1/24") && error.contains("exists"), "{error}");
+        let ours = "10.0.0.1/24".parse().unwrap();
+        let error = a.add_address("a0", ours).unwrap_err().to_string();
+        assert!(error.starts_with("adding address 10.0.0.1/24 to a0") && error.contains("exists"), "{error}");
+        let error = a.apply(crate::addr::add(999, ours)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("adding address 10.0.0.1/24 to a device with index 999, which is not there"),
+            "{error}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Probes: what the kernel really does, asked from inside a namespace.
 //!
-//! Each probe is made by a method of [`Namespace`], looks once with [`Probe::look`], and prints its
+//! A probe is made by a method of [`Namespace`], of a [`World`](crate::World), of a child of it or of a tap. It looks once with [`Probe::look`], and prints its
 //! result in the columns of the Linux tool for it. [`expect!`](crate::expect!) looks until a pattern holds.
 
 use std::{fmt, net::IpAddr};

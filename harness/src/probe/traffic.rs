@@ -35,8 +35,8 @@ pub(crate) fn silence() -> Duration {
     Duration::from_millis(plain).mul_f64(time_scale()).min(Duration::from_millis(2500))
 }
 
-/// The watch of a probe whose answer may change unannounced: what it sends, or counts. Much of what may change on the way tells nobody, so it asks again soon
-/// after the last look, or as soon as something has changed where it sends from.
+/// The watch of a probe whose answer may change unannounced: what it sends, or counts. Much of what may change on the way
+/// tells nobody, so it asks again soon after the last look, or as soon as something has changed where it sends from.
 pub(crate) struct Again {
     namespace: Namespace,
     /// None before the first wait: a probe that is answered at once needs no subscription.

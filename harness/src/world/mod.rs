@@ -8,10 +8,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
@@ -248,12 +245,6 @@ impl Drop for World {
         } else {
             self.end();
         }
-    }
-}
-
-impl AsFd for World {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.inside.mount.as_fd()
     }
 }
 
