@@ -48,6 +48,13 @@ mod kernel {
 
 impl Namespace {
     /// The flows that the kernel remembers. Equivalent to `conntrack -L`.
+    ///
+    /// ```no_run
+    /// # let host = netproof::Namespace::new("host")?;
+    /// let to_5353 = |flow: &netproof::conntrack::Flow| flow.original.1.port() == 5353;
+    /// assert!(!host.flows()?.iter().any(to_5353), "a removed port's flows go with it");
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn flows(&self) -> Result<Vec<Flow>> {
         let dumped = NetfilterSocket::open(self)?.dump("listing flows", kernel::IPCTNL_MSG_CT_GET, 0, &[])?;
         Ok(dumped.iter().filter_map(|part| read(part.family, &part.attributes)).collect())

@@ -108,6 +108,17 @@ impl Namespace {
 
 impl Firewall {
     /// Changes that are to happen at once.
+    ///
+    /// ```no_run
+    /// use netproof::firewall::Family;
+    /// # let host = netproof::Namespace::new("host")?;
+    /// let mut batch = host.firewall().batch();
+    /// batch.add_table(Family::Inet, "mine");
+    /// batch.add_chain(Family::Inet, "mine", "forward", "type filter hook forward priority filter; policy drop;")?;
+    /// batch.add_rule(Family::Inet, "mine", "forward", "ct state established,related accept")?;
+    /// batch.commit()?;
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn batch(&self) -> Batch {
         Batch::new(&self.namespace)
     }

@@ -37,6 +37,16 @@ use crate::{
 };
 
 /// What is in a namespace, as lines of text by kind.
+///
+/// ```no_run
+/// use netproof::{Inventory, Namespace};
+/// let host = Namespace::new("host")?;
+/// let before = Inventory::of(&host)?;
+/// // ... what is to leave nothing behind ...
+/// let changes = before.changes(&Inventory::of(&host)?);
+/// assert!(changes.is_empty(), "{changes:#?}");
+/// # Ok::<(), netproof::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
     lines: BTreeMap<Kind, Vec<String>>,

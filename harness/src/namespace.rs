@@ -133,6 +133,17 @@ impl Namespace {
     }
 
     /// Runs async code on a runtime whose threads are inside: sockets that it opens are in this namespace.
+    ///
+    /// ```no_run
+    /// # let node = netproof::Namespace::new("node")?;
+    /// // A daemon of one's own, written with tokio, that listens in the namespace.
+    /// let daemon = node.spawn(async {
+    ///     let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
+    ///     listener.accept().await
+    /// })?;
+    /// daemon.abort();
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn spawn<F>(&self, future: F) -> Result<JoinHandle<F::Output>>
     where
         F: Future + Send + 'static,

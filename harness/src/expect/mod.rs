@@ -47,6 +47,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// let alone = Namespace::new("alone")?;
 /// let limit = 5.0;
 /// expect!(alone.ping(Ipv4Addr::LOCALHOST), LocalError { name: "ENETUNREACH", .. });
+/// alone.apply(netproof::link::set_up("lo"))?;
 /// expect!(alone.ping(Ipv4Addr::LOCALHOST), Reply { ttl: 64, rtt_ms, .. } if rtt_ms < limit);
 /// # Ok::<(), netproof::Error>(())
 /// ```
@@ -108,6 +109,16 @@ macro_rules! expect {
 /// Runs `code` under a label, which a failure inside it shows: `given("rp_filter=1", || ...)`.
 ///
 /// Labels nest, and are in force in [`Namespace::run`](crate::Namespace::run) too.
+///
+/// ```no_run
+/// use netproof::{Lab, expect, given};
+/// let lab = Lab::of("gateway")?;
+/// for mode in ["0", "1", "2"] {
+///     lab.host().set_sysctl("net.ipv4.conf.all.rp_filter", mode)?;
+///     given(format!("rp_filter={mode}"), || expect!(lab.host().ping(lab.node("netns1")), Reply { .. }));
+/// }
+/// # Ok::<(), netproof::Error>(())
+/// ```
 pub fn given<T>(label: impl fmt::Display, code: impl FnOnce() -> T) -> T {
     Labels::current().and(label.to_string()).during(code)
 }

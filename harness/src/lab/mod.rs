@@ -345,6 +345,15 @@ impl Lab {
     /// returns. It waits for the ports that were read back to go, and for the ends in other nodes that its own were joined
     /// to, each at most 30 s times the [`time_scale`](crate::time_scale), in vain where a clone of the [`Node`], a tap or a
     /// server of it is still held.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let mut lab = Lab::of("pair")?;
+    /// let port = lab.node("netns1").port().to_owned();
+    /// lab.lose("netns1")?;
+    /// expect!(lab.host().link(&port), None);
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn lose(&mut self, name: &str) -> Result<()> {
         let namespace = match self.nodes.iter().chain(&self.others).find(|node| node.name() == name) {
             Some(node) => Namespace::clone(node),

@@ -10,6 +10,13 @@ use crate::{Deadline, Namespace, Result, watch::Group};
 
 impl Namespace {
     /// Looks at every address. Equivalent to `ip address`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("gateway")?;
+    /// expect!(lab.host().addresses().on("br0"), [first, ..] if first.address.to_string() == "10.20.30.1/24");
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn addresses(&self) -> Addresses {
         Addresses { namespace: self.clone(), dev: None }
     }

@@ -10,6 +10,15 @@ use crate::{Deadline, Error, Namespace, Result, topology};
 impl Namespace {
     /// Looks at a counter of the namespace's IP stack, by the name that `nstat -az` gives it:
     /// `TcpExtIPReversePathFilter`, `IpForwDatagrams`, `Ip6OutForwDatagrams`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("pair")?;
+    /// let host = lab.host();
+    /// expect!(host.counter("TcpExtIPReversePathFilter"), 0);
+    /// expect!(host.counter("tx_dropped").on("br0"), 0);
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn counter(&self, name: &str) -> Counter {
         Counter { namespace: self.clone(), name: name.into(), dev: None }
     }

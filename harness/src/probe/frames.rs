@@ -77,6 +77,17 @@ impl Frames {
     /// too. From a device without Ethernet it is an IPv4 packet to 255.255.255.255 of protocol 253 (RFC 3692), which a
     /// program that reads a TUN device gets to see, and a tunnel may carry to its other end. It is sent once the station's
     /// namespace looks for no neighbour any more, whose packets would wait; what waits in a router further on it overtakes.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect, filter::arp};
+    /// let lab = Lab::of("isolated-ports")?;
+    /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    /// let tap = netns2.tap(netns2.device())?;
+    /// expect!(netns1.ping(netns2), NoReply);
+    /// // Nothing of it came: what is sent after it has been seen.
+    /// expect!(tap.frames(arp()).before((lab.host(), "br0")), 0);
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn before(mut self, station: impl Into<Station>) -> Self {
         self.before = Some(station.into());
         self

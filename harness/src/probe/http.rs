@@ -196,6 +196,17 @@ impl Http {
     /// Makes the connection now, and keeps it for every look: whether it survives what happens meanwhile.
     ///
     /// A connection that cannot be made is an error here.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("pair")?;
+    /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    /// let server = netns2.serve_http((netns2, 80))?;
+    /// let open = netns1.http((netns2, 80)).connect()?;
+    /// // ... what must not break it ...
+    /// expect!(open, Status { code: 200, .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn connect(self) -> Result<Kept> {
         let connected = match connect(&self.namespace, &self.origin, &self.to)? {
             Connection::Made(socket) => runtime::block_on(handshake(socket)),

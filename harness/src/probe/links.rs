@@ -16,6 +16,14 @@ impl Namespace {
     }
 
     /// Looks at one link. Equivalent to `ip link show NAME`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("pair")?;
+    /// expect!(lab.host().link("br0"), Some(Link { kind: "bridge", mtu: 1500, .. }));
+    /// expect!(lab.host().link("br1"), None);
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn link(&self, name: &str) -> OneLink {
         OneLink { namespace: self.clone(), name: name.into() }
     }

@@ -44,6 +44,45 @@ mod traffic;
 pub mod udp;
 
 /// Something that can be looked at.
+///
+/// ```no_run
+/// use std::fmt;
+/// use netproof::{Deadline, Namespace, Probe, Result, Seen, Watch, expect, watch::Group};
+///
+/// /// How many routes there are.
+/// struct Routes(Namespace);
+/// struct Count(usize);
+///
+/// impl Probe for Routes {
+///     type Output = Count;
+///     fn describe(&self) -> String {
+///         format!("{}: ip route | wc -l", self.0.name())
+///     }
+///     fn look(&self, _: Deadline) -> Result<Count> {
+///         Ok(Count(self.0.routes().list()?.len()))
+///     }
+///     fn watch(&self) -> Result<Box<dyn Watch>> {
+///         Ok(Box::new(self.0.changes(&[Group::Ipv4Route, Group::Ipv6Route])?))
+///     }
+///     fn concerned(&self) -> Vec<Namespace> {
+///         vec![self.0.clone()]
+///     }
+/// }
+/// impl Seen for Count {
+///     type As<'a> = usize;
+///     fn seen(&self) -> usize {
+///         self.0
+///     }
+/// }
+/// impl fmt::Display for Count {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         write!(f, "{} routes", self.0)
+///     }
+/// }
+///
+/// expect!(Routes(Namespace::new("alone")?), 0);
+/// # Ok::<(), netproof::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no probe, which is what `expect!` looks at",
     note = "a method of a namespace makes one: `host.ping(...)`, `host.lookup(...).server(...)`; `assert!` is for a value"

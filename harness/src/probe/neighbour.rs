@@ -18,6 +18,18 @@ impl Namespace {
 
     /// Looks at the neighbour entry for `target`, on any device unless [`OneNeighbour::on`] says which.
     /// Equivalent to `ip neigh show to TARGET`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("pair")?;
+    /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    /// expect!(netns1.neighbour(netns2), Absent);
+    /// expect!(netns1.ping(netns2), Reply { .. });
+    /// expect!(netns1.neighbour(netns2), Reachable | Delay | Stale);
+    /// let mac = netns2.mac();
+    /// expect!(netns1.neighbour(netns2).mac(), Some(found) if found == mac);
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn neighbour(&self, target: impl Into<Target>) -> OneNeighbour {
         OneNeighbour { namespace: self.clone(), target: target.into(), dev: None }
     }

@@ -11,6 +11,13 @@ use crate::{
 
 impl Namespace {
     /// Looks at every rule of the firewall. Equivalent to `nft list ruleset`; for `ip rule` see [`Namespace::policy`].
+    ///
+    /// ```no_run
+    /// # let lab = netproof::Lab::of("gateway-one-subnet")?;
+    /// // Nobody has a table of iptables.
+    /// netproof::expect!(lab.host().rules(), tables if tables.iter().all(|table| table.name != "filter"));
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn rules(&self) -> Rules {
         Rules { namespace: self.clone() }
     }

@@ -8,6 +8,12 @@ use crate::{Deadline, Namespace, Result};
 impl Namespace {
     /// Looks at a sysctl. Equivalent to `sysctl NAME`; patterns see `Some("1")`, or `None` where this kernel does not
     /// have it. A device that it is of has to be there.
+    ///
+    /// ```no_run
+    /// # let lab = netproof::Lab::of("gateway")?;
+    /// netproof::expect!(lab.host().setting("net.ipv4.ip_forward"), Some("1"));
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn setting(&self, name: &str) -> Setting {
         Setting { namespace: self.clone(), name: name.into() }
     }

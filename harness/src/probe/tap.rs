@@ -80,6 +80,14 @@ impl Tap {
     }
 
     /// Writes the frames that have passed so far as a pcapng file, for Wireshark or `tcpdump -r`.
+    ///
+    /// ```no_run
+    /// # let lab = netproof::Lab::of("pair")?;
+    /// let tap = lab.host().tap("any")?;
+    /// // ... what is to be looked at ...
+    /// tap.save("ping.pcapng")?;
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let (path, frames) = (path.as_ref(), self.captured()?);
         let written = self.pcapng(&frames).map_err(io::Error::other).and_then(|bytes| fs::write(path, bytes));

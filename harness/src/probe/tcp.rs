@@ -17,6 +17,16 @@ use crate::{
 
 impl Namespace {
     /// A TCP connection to a port, reset as soon as it is made, so that none is left waiting. Otherwise as `nc -z`.
+    ///
+    /// ```no_run
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("pair")?;
+    /// let (netns1, netns2) = (lab.node("netns1"), lab.node("netns2"));
+    /// expect!(netns1.tcp_to((netns2, 80)), Refused);
+    /// let server = netns2.serve_http((netns2, 80))?;
+    /// expect!(netns1.tcp_to((netns2, 80)), Connected { .. });
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn tcp_to(&self, to: impl Into<Endpoint>) -> Tcp {
         Tcp { namespace: self.clone(), to: to.into(), origin: Origin::default() }
     }

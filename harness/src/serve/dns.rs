@@ -20,6 +20,19 @@ const TTL: u32 = 0;
 
 impl Namespace {
     /// Serves DNS over UDP at one address and port: knows these names' addresses, and no others (NXDOMAIN).
+    ///
+    /// ```no_run
+    /// use std::net::IpAddr;
+    /// use netproof::{Lab, expect};
+    /// let lab = Lab::of("gateway-one-subnet")?;
+    /// let outside = lab.outside();
+    /// let address: IpAddr = "198.51.100.7".parse().unwrap();
+    /// let server = outside.serve_dns((outside, 53), [("www.test", address)])?;
+    /// expect!(lab.node("netns1").lookup("www.test").server(outside), Address("198.51.100.7"));
+    /// expect!(lab.node("netns1").lookup("no.test").server(outside), NoSuchName);
+    /// assert!(!server.clients().is_empty());
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn serve_dns<N: Into<String>>(
         &self,
         at: impl Into<Endpoint>,

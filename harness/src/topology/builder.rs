@@ -148,6 +148,16 @@ impl Builder {
     }
 
     /// Whatever has no method of its own: every field of [`Topology`] is public.
+    ///
+    /// ```no_run
+    /// use netproof::Topology;
+    /// let topology = Topology::builder("jumbo")
+    ///     .bridge("br0", &["10.1.0.1/24"])
+    ///     .node("one", "br0", &["10.1.0.2/24"])
+    ///     .with(|topology| topology.bridges[0].mtu = Some(9000))
+    ///     .build()?;
+    /// # Ok::<(), netproof::Error>(())
+    /// ```
     pub fn with(mut self, change: impl FnOnce(&mut Topology)) -> Self {
         change(&mut self.topology);
         self

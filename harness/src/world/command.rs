@@ -19,6 +19,18 @@ use super::{
 use crate::{Deadline, Error, Namespace, Result};
 
 /// A program to be started in a world.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use netproof::Lab;
+/// let lab = Lab::of("pair")?;
+/// let (soon, netns1) = (Duration::from_secs(5), lab.node("netns1"));
+/// let addresses = lab.command("ip")?.args(["-brief", "address"]).inside(netns1).read(soon)?;
+/// assert!(addresses.contains("10.20.30.41"));
+/// let failed = lab.command("ip")?.args(["link", "del", "nothing"]).output(soon)?;
+/// assert!(!failed.status.success());
+/// # Ok::<(), netproof::Error>(())
+/// ```
 #[must_use = "nothing runs before `output`, `status` or `spawn`"]
 pub struct Command<'world> {
     world: &'world World,
