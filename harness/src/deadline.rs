@@ -1,8 +1,15 @@
 //! Deadlines, and the one setting that scales them all.
 
 use std::{
+    io,
+    os::fd::AsFd,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
 /// A point in time by which something is to have happened.
@@ -49,6 +56,22 @@ impl Deadline {
     #[must_use]
     pub fn length(&self) -> Duration {
         self.end - self.start
+    }
+
+    /// Waits until the descriptor has one of these events, or has failed; tells which. None: the deadline passed.
+    pub(crate) fn poll(self, fd: &impl AsFd, events: PollFlags) -> io::Result<PollFlags> {
+        loop {
+            let mut fds = [PollFd::new(fd.as_fd(), events)];
+            // Rounded up: a poll of 0 ms in the last millisecond would spin.
+            let left = PollTimeout::try_from(self.left().as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, left) {
+                Ok(0) if !self.passed() => {}
+                Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+                Err(Errno::EINTR) if self.passed() => return Ok(PollFlags::empty()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// The earlier of this and `duration` (scaled) from now.

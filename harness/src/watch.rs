@@ -1,11 +1,8 @@
 //! Changes that the kernel announces over rtnetlink, so that nobody needs to sleep.
 
-use std::{io, os::fd::AsFd};
+use std::io;
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+use nix::poll::PollFlags;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::{Deadline, Error, Namespace, Result};
@@ -65,19 +62,11 @@ impl Changes {
     /// Waits for the next change; `false` where the deadline passed without one. What was announced is used up.
     pub fn wait(&mut self, deadline: Deadline) -> Result<bool> {
         let failed = |error: io::Error| Error::kernel("waiting for rtnetlink", self.namespace.name(), error);
-        loop {
-            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            let left = deadline.left().as_millis().saturating_add(1).min(60_000) as u16;
-            match poll(&mut ready, PollTimeout::from(if deadline.passed() { 0 } else { left })) {
-                Ok(0) if deadline.passed() => return Ok(false),
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => {
-                    self.drain().map_err(failed)?;
-                    return Ok(true);
-                }
-                Err(error) => return Err(failed(error.into())),
-            }
+        let news = !deadline.poll(&self.socket, PollFlags::POLLIN).map_err(failed)?.is_empty();
+        if news {
+            self.drain().map_err(failed)?;
         }
+        Ok(news)
     }
 
     fn drain(&self) -> io::Result<()> {

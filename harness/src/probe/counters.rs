@@ -35,9 +35,12 @@ pub struct Counter {
 
 /// A counter's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Count {
-    name: String,
-    value: u64,
+    /// Its name.
+    pub name: String,
+    /// What it has counted.
+    pub value: u64,
 }
 
 impl Counter {

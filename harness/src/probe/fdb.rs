@@ -54,9 +54,12 @@ pub struct FdbList {
 
 /// The port that a MAC address was learned on, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Learned {
-    mac: Mac,
-    port: Option<String>,
+    /// The MAC address.
+    pub mac: Mac,
+    /// The port; `None`: it is not known.
+    pub port: Option<String>,
 }
 
 impl Fdb {

@@ -29,9 +29,12 @@ pub struct Setting {
 
 /// What a sysctl is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Value {
-    name: String,
-    value: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its value; `None` where this kernel does not have it.
+    pub value: Option<String>,
 }
 
 impl Setting {

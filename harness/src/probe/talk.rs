@@ -9,8 +9,7 @@ use std::{
 
 use crate::{
     Deadline, Error, Namespace, Result, Target,
-    probe::{Journey, Probe, Seen, Watch, outcome::Heard, ping::Ping},
-    time_scale,
+    probe::{Journey, Probe, Seen, Watch, outcome::Heard, ping::Ping, traffic},
 };
 
 impl Namespace {
@@ -96,10 +95,9 @@ impl Shared {
     /// Asks and listens in turn until it is over.
     fn talk(&self, ping: &Ping) {
         const PACE: Duration = Duration::from_millis(10);
-        let patience = Duration::from_millis(250).mul_f64(time_scale()).min(Duration::from_millis(2500));
         loop {
             self.state().sent += 1;
-            let outcome = ping.once(Deadline::exactly(patience));
+            let outcome = ping.once(Deadline::exactly(traffic::silence()));
             let mut state = self.state();
             match outcome.map(|outcome| outcome.heard) {
                 Ok(Heard::Reply { seq: 1, .. }) => state.reply(),

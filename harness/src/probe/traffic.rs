@@ -10,7 +10,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::PollFlags,
     sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sockopt},
 };
 
@@ -77,21 +77,9 @@ pub(crate) fn wait_readable(socket: &impl AsFd, deadline: Deadline) -> io::Resul
 
 /// Waits until the socket is ready, or has an error; neither: the deadline passed.
 pub(crate) fn wait(socket: &impl AsFd, what: PollFlags, deadline: Deadline) -> io::Result<Ready> {
-    loop {
-        let mut fds = [PollFd::new(socket.as_fd(), what)];
-        // Rounded up: a poll of 0 ms in the last millisecond would spin.
-        let millis = deadline.left().as_micros().div_ceil(1000);
-        match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let events = fds[0].revents().unwrap_or(PollFlags::empty());
-        let failed = events.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL);
-        let readable_or_writable = events.intersects(what | PollFlags::POLLHUP);
-        if readable_or_writable || failed || deadline.passed() {
-            return Ok(Ready { readable_or_writable, failed });
-        }
-    }
+    let events = deadline.poll(socket, what)?;
+    let failed = events.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL);
+    Ok(Ready { readable_or_writable: events.intersects(what | PollFlags::POLLHUP), failed })
 }
 
 /// What an error from the queue tells.

@@ -1,9 +1,9 @@
 //! The netfilter netlink socket: requests in, refusals, dumps and news out.
 
-use std::{io, os::fd::AsFd};
+use std::io;
 
 use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::PollFlags,
     sys::socket::{setsockopt, sockopt},
 };
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
@@ -142,14 +142,8 @@ impl NetfilterSocket {
     /// Waits for news of the group that is subscribed to; `false` where the deadline passed without any.
     pub fn wait(&self, doing: &str, deadline: Deadline) -> Result<bool> {
         let failed = |error: io::Error| Error::kernel(doing, self.namespace.name(), error);
-        let mut awaited = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        // Rounded up: a deadline is not to be polled away in steps of zero.
-        let left = PollTimeout::try_from(deadline.left().as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut awaited, left) {
-            Ok(0) => return Ok(false),
-            // A signal: who waits looks once more for nothing.
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(failed(error.into())),
+        if deadline.poll(&self.socket, PollFlags::POLLIN).map_err(failed)?.is_empty() {
+            return Ok(false);
         }
         while self.receive(doing)?.is_some() {}
         Ok(true)

@@ -75,14 +75,7 @@ impl Drop for Keeper {
 
 /// Whether the descriptor has something to say before the deadline passes: a pidfd, that its process has ended.
 pub(super) fn is_ready_by(fd: &OwnedFd, deadline: Deadline) -> bool {
-    loop {
-        let left = deadline.left().as_millis().min(60_000) as u16;
-        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(left)) {
-            Ok(0) if deadline.passed() => return false,
-            Ok(0) | Err(Errno::EINTR) => {}
-            other => return other.is_ok(),
-        }
-    }
+    deadline.poll(fd, PollFlags::POLLIN).is_ok_and(|events| !events.is_empty())
 }
 
 /// Makes the world's namespaces and mounts from the calling thread, which must be given up afterwards, and forks the
