@@ -12,7 +12,7 @@
 //! - elements of nftables sets that packets or time change (`flags dynamic`, `flags timeout`).
 //!
 //! Not looked at: what the matches and targets of iptables' own in a rule are set to, rules of the old iptables but for their
-//! number, next hops of a multipath route and `nexthop` objects, MDB entries, xfrm states and policies, nftables' named
+//! number, `nexthop` objects, MDB entries, xfrm states and policies, nftables' named
 //! counters, quotas and flowtables, the parameters of queueing disciplines, tc filters, address labels, MPTCP endpoints,
 //! aliases and further names of links; files and processes, of which [`World`](crate::World) tells.
 

@@ -363,7 +363,12 @@ impl Namespace {
 impl Namespace {
     /// Every link, as the kernel describes it.
     pub(crate) fn link_messages(&self) -> Result<Vec<LinkMessage>> {
-        let found = self.ask("listing links", RouteNetlinkMessage::GetLink(LinkMessage::default()), true)?;
+        self.listed_links(LinkMessage::default())
+    }
+
+    /// The links that the question picks, with what it asks for.
+    pub(crate) fn listed_links(&self, question: LinkMessage) -> Result<Vec<LinkMessage>> {
+        let found = self.ask("listing links", RouteNetlinkMessage::GetLink(question), true)?;
         Ok(found.into_iter().filter_map(as_link).collect())
     }
 }

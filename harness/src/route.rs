@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia},
+    route::{
+        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType,
+        RouteVia,
+    },
 };
 
 use crate::{
@@ -86,6 +89,23 @@ pub(crate) fn via(attributes: &[RouteAttribute]) -> Option<IpAddr> {
         RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
         _ => None,
     })
+}
+
+/// The index of the device that attributes of a route name.
+pub(crate) fn device(attributes: &[RouteAttribute]) -> Option<u32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
+}
+
+/// The next hops of a multipath route.
+pub(crate) fn next_hops(attributes: &[RouteAttribute]) -> &[RouteNextHop] {
+    let hops = attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops.as_slice()),
+        _ => None,
+    });
+    hops.unwrap_or_default()
 }
 
 pub(crate) fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -131,6 +131,7 @@ fn what_daemons_leave_is_told() {
     run("ip neigh add proxy 10.0.0.77 dev br0; ip -6 neigh add proxy fd00::77 dev br0
         ip route change default via 10.0.0.1 mtu lock 1300 advmss 1260 initcwnd 5
         ip route add 10.7.0.0/16 tos 0x10 via 10.0.0.1
+        ip route add 10.6.0.0/16 nexthop via 10.0.0.1 weight 2 nexthop via 10.0.0.2
         ip rule add lookup 100 priority 10 protocol static
         nft add element ip mine seen '{ 10.1.1.1 timeout 1h }'; nft add element ip mine to '{ 10.1.1.1 : drop }'
         nft add element ip mine dynamic_timeouts '{ 10.1.0.0/16 }'; nft 'add table ip mine { flags dormant; }'");
@@ -139,6 +140,7 @@ fn what_daemons_leave_is_told() {
         texts(&changes),
         [
             "- route default via 10.0.0.1 dev br0",
+            "+ route 10.6.0.0/16 nexthop via 10.0.0.1 dev br0 weight 2 nexthop via 10.0.0.2 dev br0 weight 1",
             "+ route 10.7.0.0/16 via 10.0.0.1 dev br0 tos 0x10",
             "+ route default via 10.0.0.1 dev br0 mtu lock 1300 advmss 1260 initcwnd 5",
             "+ policy 10: from all lookup 100 proto static",

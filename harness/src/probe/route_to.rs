@@ -1,13 +1,8 @@
 //! The kernel's answer for one destination.
 
-use std::{collections::HashMap, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
-use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
-    route::{RouteAttribute, RouteMessage},
-};
-
-use super::{Probe, Seen, Watch, routes};
+use super::{Probe, Seen, Watch};
 use crate::{Deadline, Error, Namespace, Result, Target, state::Question, watch::Group};
 
 impl Namespace {
@@ -21,10 +16,11 @@ impl Namespace {
     /// // What came in by a device, and what has a mark, is looked up by other policy rules, maybe.
     /// expect!(host.route_to(lab.outside()).from(netns1.address()).iif("br0"), Route { dev: "eth0", .. });
     /// expect!(host.route_to(lab.outside()).mark(0x1), Route { table: 254, .. });
+    /// expect!(host.route_to(netns1).oif("eth0"), Route { dev: "eth0", .. });
     /// # Ok::<(), netproof::Error>(())
     /// ```
     pub fn route_to(&self, target: impl Into<Target>) -> RouteTo {
-        RouteTo { namespace: self.clone(), target: target.into(), from: None, iif: None, mark: None }
+        RouteTo { namespace: self.clone(), target: target.into(), from: None, iif: None, oif: None, mark: None }
     }
 }
 
@@ -36,6 +32,7 @@ pub struct RouteTo {
     target: Target,
     from: Option<IpAddr>,
     iif: Option<String>,
+    oif: Option<String>,
     mark: Option<u32>,
 }
 
@@ -96,9 +93,16 @@ impl RouteTo {
         self
     }
 
-    fn message(&self) -> Result<RouteMessage> {
-        let iif = self.iif.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
-        Ok(Question { from: self.from, iif, mark: self.mark, ..Question::to(self.target.address) }.message())
+    /// As if the packet were bound to this device. Equivalent to `ip route get TARGET oif DEVICE`.
+    pub fn oif(mut self, dev: impl Into<String>) -> Self {
+        self.oif = Some(dev.into());
+        self
+    }
+
+    fn question(&self) -> Result<Question> {
+        let index = |dev: &Option<String>| dev.as_deref().map(|dev| self.namespace.index(dev)).transpose();
+        let (iif, oif) = (index(&self.iif)?, index(&self.oif)?);
+        Ok(Question { from: self.from, iif, oif, mark: self.mark, ..Question::to(self.target.address) })
     }
 }
 
@@ -108,29 +112,27 @@ impl Probe for RouteTo {
     fn describe(&self) -> String {
         let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
         let iif = self.iif.iter().map(|dev| format!(" iif {dev}")).collect::<String>();
+        let oif = self.oif.iter().map(|dev| format!(" oif {dev}")).collect::<String>();
         let mark = self.mark.map(|mark| format!(" mark {mark:#x}")).unwrap_or_default();
-        format!("{}: ip route get {}{from}{iif}{mark}", self.namespace.name(), self.target)
+        format!("{}: ip route get {}{from}{iif}{oif}{mark}", self.namespace.name(), self.target)
     }
 
     fn look(&self, _deadline: Deadline) -> Result<LookUp> {
         let target = self.target.address;
-        let asked = self.namespace.ask("looking up a route", RouteNetlinkMessage::GetRoute(self.message()?), false);
-        let found = match asked {
-            Err(Error::Kernel { source, .. }) if no_route(&source).is_some() => {
-                let error = no_route(&source).unwrap_or_default();
-                return Ok(LookUp { target, answer: Answer::NoRoute { error } });
-            }
-            other => other?,
+        let answer = match self.question()?.ask(&self.namespace)? {
+            Ok(route) => Answer::Route {
+                dev: route.dev.unwrap_or_default(),
+                via: route.via.map(|via| via.to_string()).unwrap_or_default(),
+                src: route.src.map(|src| src.to_string()).unwrap_or_default(),
+                table: route.table,
+                kind: route.kind,
+            },
+            Err(error) => match no_route(&error) {
+                Some(error) => Answer::NoRoute { error },
+                None => return Err(Error::kernel(self.describe(), self.namespace.name(), error)),
+            },
         };
-        let route = found.into_iter().find_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(route) => Some(route),
-            _ => None,
-        });
-        let Some(message) = route else {
-            return Ok(LookUp { target, answer: Answer::NoRoute { error: "ENETUNREACH" } });
-        };
-        let names = self.namespace.link_names(routes::device(&message))?;
-        Ok(LookUp { target, answer: describe(&message, &names) })
+        Ok(LookUp { target, answer })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -210,21 +212,6 @@ impl fmt::Display for LookUp {
                 if src.is_empty() { write!(f, " (no source address)") } else { write!(f, " src {src}") }
             }
         }
-    }
-}
-
-fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Answer {
-    let route = routes::describe(message, names);
-    let table = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Table(table) => Some(*table),
-        _ => None,
-    });
-    Answer::Route {
-        dev: route.dev.unwrap_or_default(),
-        via: route.via.map(|via| via.to_string()).unwrap_or_default(),
-        src: route.src.map(|src| src.to_string()).unwrap_or_default(),
-        table: table.unwrap_or(u32::from(message.header.table)),
-        kind: route.kind,
     }
 }
 

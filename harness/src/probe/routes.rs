@@ -13,7 +13,7 @@ use rtnetlink::packet_route::{
 use super::{Probe, Seen, Watch};
 use crate::{
     Deadline, Error, Namespace, Result,
-    route::{ip, via},
+    route::{device, ip, next_hops, via},
     topology::Destination,
     watch::Group,
 };
@@ -257,37 +257,24 @@ fn is_in_table(route: &RouteMessage, wanted: u32) -> bool {
         && !route.header.flags.contains(RouteFlags::Cloned)
 }
 
-/// The index of a route's device.
-pub(super) fn device(message: &RouteMessage) -> Option<u32> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    })
-}
-
 /// The indices of all of a route's devices.
 fn devices(message: &RouteMessage) -> Vec<u32> {
-    device(message).into_iter().chain(next_hops(message).iter().map(|hop| hop.interface_index)).collect()
-}
-
-fn next_hops(message: &RouteMessage) -> &[RouteNextHop] {
-    let hops = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::MultiPath(hops) => Some(hops.as_slice()),
-        _ => None,
-    });
-    hops.unwrap_or_default()
+    device(&message.attributes)
+        .into_iter()
+        .chain(next_hops(&message.attributes).iter().map(|hop| hop.interface_index))
+        .collect()
 }
 
 /// A route message in words; `names` gives links their names.
-pub(super) fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Route {
+fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Route {
     let v6 = message.header.address_family == AddressFamily::Inet6;
     let name = |index: &u32| names.get(index).cloned().unwrap_or_else(|| format!("if{index}"));
     let mut route = Route {
         to: Destination::Default,
         v6,
         via: via(&message.attributes),
-        dev: device(message).as_ref().map(name),
-        hops: next_hops(message).iter().map(|hop| Hop::of(hop, name(&hop.interface_index))).collect(),
+        dev: device(&message.attributes).as_ref().map(name),
+        hops: next_hops(&message.attributes).iter().map(|hop| Hop::of(hop, name(&hop.interface_index))).collect(),
         src: None,
         protocol: message.header.protocol.to_string(),
         scope: scope(message.header.scope, v6),

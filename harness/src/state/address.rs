@@ -3,10 +3,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
-    address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
-};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 
 use super::Names;
 use crate::{Namespace, Result};
@@ -32,13 +29,8 @@ pub struct Address {
 }
 
 pub(super) fn read(namespace: &Namespace, names: &Names) -> Result<Vec<Address>> {
-    let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    let found = namespace.ask("listing addresses", question, true)?;
-    let addresses = found.iter().filter_map(|message| match message {
-        RouteNetlinkMessage::NewAddress(address) => Address::of(address, names),
-        _ => None,
-    });
-    Ok(addresses.collect())
+    let messages = namespace.address_messages()?;
+    Ok(messages.iter().filter_map(|message| Address::of(message, names)).collect())
 }
 
 impl Address {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rtnetlink::packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    AddressFamily,
     link::{
         AfSpecBridge, BridgePortState, BridgeStpState, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort, InfoData,
         InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
@@ -130,27 +130,18 @@ pub struct Vlan {
 }
 
 pub(super) fn read(namespace: &Namespace) -> Result<Vec<Link>> {
-    let mut links: Vec<Link> = dump(namespace, LinkMessage::default())?.iter().map(Link::of).collect();
+    let mut links: Vec<Link> = namespace.link_messages()?.iter().map(Link::of).collect();
     if links.iter().any(|link| link.bridge.is_some_and(|bridge| bridge.vlan_filtering)) {
         let mut message = LinkMessage::default();
         message.header.interface_family = AddressFamily::Bridge;
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
-        for found in dump(namespace, message)? {
+        for found in namespace.listed_links(message)? {
             if let Some(link) = links.iter_mut().find(|link| link.index == found.header.index) {
                 link.vlans = vlans(&found);
             }
         }
     }
     Ok(links)
-}
-
-fn dump(namespace: &Namespace, message: LinkMessage) -> Result<Vec<LinkMessage>> {
-    let found = namespace.ask("listing links", RouteNetlinkMessage::GetLink(message), true)?;
-    let links = found.into_iter().filter_map(|message| match message {
-        RouteNetlinkMessage::NewLink(link) => Some(link),
-        _ => None,
-    });
-    Ok(links.collect())
 }
 
 fn vlans(message: &LinkMessage) -> Vec<Vlan> {

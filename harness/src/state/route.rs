@@ -15,7 +15,7 @@ use super::Names;
 use crate::{
     Error, Namespace, Result,
     addr::family,
-    route::{address, ip, via},
+    route::{address, device, ip, next_hops, via},
 };
 
 /// A route, or the kernel's answer to a [`Question`].
@@ -42,7 +42,8 @@ pub struct Route {
     pub scope: String,
     /// Its metric; the lowest of several wins.
     pub metric: u32,
-    /// What sets it apart besides, in the words of `ip route`: `mtu 1300 advmss 1260`, `tos 0x10`; none, mostly.
+    /// What sets it apart besides, in the words of `ip route`: `mtu 1300 advmss 1260`, `tos 0x10`, the next hops of a
+    /// multipath route; none, mostly.
     pub options: String,
     /// It does not work now: its device is down, or has no carrier.
     pub dead: bool,
@@ -67,17 +68,7 @@ pub struct Question {
 }
 
 pub(super) fn read(namespace: &Namespace, names: &Names) -> Result<Vec<Route>> {
-    let mut routes = Vec::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family;
-        let found = namespace.ask("listing routes", RouteNetlinkMessage::GetRoute(message), true)?;
-        routes.extend(found.iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(route) => Some(Route::of(route, names)),
-            _ => None,
-        }));
-    }
-    Ok(routes)
+    Ok(namespace.route_messages()?.iter().map(|message| Route::of(message, names)).collect())
 }
 
 impl Question {
@@ -123,8 +114,7 @@ impl Question {
                     _ => None,
                 });
                 let Some(route) = route else { return Ok(Err(io::ErrorKind::UnexpectedEof.into())) };
-                let links = super::link::read(namespace)?;
-                let names = Names(links.into_iter().map(|link| (link.index, link.name)).collect());
+                let names = Names(namespace.link_names(device(&route.attributes))?);
                 Ok(Ok(Route::of(route, &names)))
             }
             Err(Error::Kernel { source, .. }) if source.raw_os_error().is_some() => Ok(Err(source)),
@@ -132,7 +122,7 @@ impl Question {
         }
     }
 
-    pub(crate) fn message(&self) -> RouteMessage {
+    fn message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         let bits = if self.to.is_ipv4() { 32 } else { 128 };
         message.header.address_family = family(self.to);
@@ -165,7 +155,7 @@ impl Route {
             protocol: protocol(header.protocol),
             scope: scope(header.scope),
             metric: 0,
-            options: options(message),
+            options: options(message, names),
             dead: header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
             redirected: header.protocol == RouteProtocol::IcmpRedirect,
         };
@@ -222,7 +212,7 @@ fn scope(scope: RouteScope) -> String {
     }
 }
 
-fn options(message: &RouteMessage) -> String {
+fn options(message: &RouteMessage, names: &Names) -> String {
     let tos = message.header.tos;
     let mut words = if tos == 0 { Vec::new() } else { vec![format!("tos {tos:#x}")] };
     let metrics = message.attributes.iter().flat_map(|attribute| match attribute {
@@ -238,6 +228,11 @@ fn options(message: &RouteMessage) -> String {
     words.extend(metrics.into_iter().filter_map(|metric| {
         let (name, value) = option(metric)?;
         Some(format!("{name} {}{value}", if is_locked(metric) { "lock " } else { "" }))
+    }));
+    words.extend(next_hops(&message.attributes).iter().map(|hop| {
+        let via = via(&hop.attributes).map(|via| format!(" via {via}")).unwrap_or_default();
+        // The kernel counts from 0.
+        format!("nexthop{via} dev {} weight {}", names.of(hop.interface_index), u16::from(hop.hops) + 1)
     }));
     words.join(" ")
 }
