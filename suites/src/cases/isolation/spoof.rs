@@ -149,7 +149,7 @@ fn forge_neighbours(lab: &Lab, check: impl Fn(&(Tap, Station), Filter)) -> Resul
         }
         for (what, frame) in &lies {
             // One to the peer's MAC address is no business of the host's, and the other way round.
-            let to = Mac::from_slice(frame).unwrap_or_default();
+            let to = Mac::from_slice(&frame[..6]).unwrap_or_default();
             let ears = if to.is_multicast() {
                 &attack.ears[..2]
             } else if to == attack.peer.mac() {
