@@ -5,7 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`error`], [`deadline`], [`mac`] | what all others use |
-//! | [`enter`], [`environment`] | the way into a user namespace for who is not root, and what the machine lacks |
+//! | [`mod@enter`], [`environment`] | the way into a user namespace for who is not root, and what the machine lacks |
 //! | [`namespace`] | a network namespace: a descriptor, a way in, a way to run code inside |
 //! | [`link`], [`addr`], [`route`], [`neigh`], [`fdb`] | one kernel object each, over netlink: requests |
 //! | [`sysctl`], [`conntrack`] | settings, and the flows that the kernel remembers |
