@@ -59,23 +59,23 @@ impl Counter {
                 LinkAttribute::Stats64(stats) => of_device(stats, &self.name),
                 _ => None,
             });
-            let (name, nearest) = (&self.name, topology::nearest(&self.name, OF_DEVICES.iter().copied()));
-            return found
-                .ok_or_else(|| Error::Usage(format!("devices have no counter {name}; did you mean `{nearest}`?")));
+            return found.ok_or_else(|| {
+                let (name, nearest) = (&self.name, topology::nearest(&self.name, OF_DEVICES.iter().copied()));
+                Error::Usage(format!("devices have no counter {name}; did you mean `{nearest}`?"))
+            });
         }
         let read = |file: &str| {
             let text = self.namespace.run(|| fs::read_to_string(format!("/proc/thread-self/net/{file}")))?;
             text.map_err(|error| Error::kernel(format!("reading /proc/net/{file}"), self.namespace.name(), error))
         };
-        let known = if self.name.contains('6') {
-            one_a_line(&read("snmp6")?)
-        } else {
-            two_lines(&read("snmp")?).into_iter().chain(two_lines(&read("netstat")?)).collect()
-        };
-        let found = known.iter().find(|(name, _)| *name == self.name).map(|(_, value)| *value);
-        let found = found.or_else(|| is_of_a_type(&self.name).then_some(0));
+        let of_v6 = self.name.contains('6');
+        let text = if of_v6 { read("snmp6")? } else { read("snmp")? + &read("netstat")? };
+        let known = if of_v6 { one_a_line(&text) } else { two_lines(&text) };
+        let found = known.iter().find(|(group, field, _)| self.name.strip_prefix(group) == Some(field));
+        let found = found.map(|(.., value)| *value).or_else(|| is_of_a_type(&self.name).then_some(0));
         found.ok_or_else(|| {
-            let (name, nearest) = (&self.name, topology::nearest(&self.name, known.iter().map(|(name, _)| &**name)));
+            let names: Vec<String> = known.iter().map(|(group, field, _)| format!("{group}{field}")).collect();
+            let (name, nearest) = (&self.name, topology::nearest(&self.name, names.iter().map(String::as_str)));
             Error::Unsupported(format!("this kernel has no counter {name}; the nearest that it has is `{nearest}`"))
         })
     }
@@ -142,20 +142,23 @@ fn is_of_a_type(name: &str) -> bool {
     way.and_then(|rest| rest.strip_prefix("Type")).is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
+/// A counter's group (`TcpExt`), its name in the group, and its value.
+type Known<'a> = (&'a str, &'a str, u64);
+
 /// `Ip6OutForwDatagrams    7`
-fn one_a_line(text: &str) -> Vec<(String, u64)> {
+fn one_a_line(text: &str) -> Vec<Known<'_>> {
     let lines = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
-    lines.filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?))).collect()
+    lines.filter_map(|(name, value)| Some(("", name, value.trim().parse().ok()?))).collect()
 }
 
 /// A line of names after `Ip:`, then a line of values after the same.
-fn two_lines(text: &str) -> Vec<(String, u64)> {
+fn two_lines(text: &str) -> Vec<Known<'_>> {
     let lines: Vec<&str> = text.lines().collect();
     let pairs = lines.chunks_exact(2).filter_map(|pair| Some((pair[0].split_once(':')?, pair[1].split_once(':')?.1)));
     let fields = pairs.flat_map(|((group, names), values)| {
         let values = names.split_whitespace().zip(values.split_whitespace());
         // One that is negative (`TcpMaxConn`) counts nothing.
-        values.filter_map(move |(name, value)| Some((format!("{group}{name}"), value.parse().ok()?)))
+        values.filter_map(move |(name, value)| Some((group, name, value.parse().ok()?)))
     });
     fields.collect()
 }
