@@ -161,8 +161,7 @@ impl Firewall {
     pub fn edit_rules(&self, edit: impl Fn(&Table, &Chain, &Rule) -> Option<String>) -> Result<usize> {
         let (mut batch, mut edited) = (self.batch(), 0);
         let ruleset = self.ruleset()?;
-        let chains = ruleset.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table, chain)));
-        for (table, chain) in chains {
+        for (table, chain) in ruleset.chains() {
             for rule in &chain.rules {
                 if let Some(text) = edit(table, chain, rule) {
                     batch.replace_rule(table.family, &table.name, &chain.name, rule.handle, &text)?;
@@ -179,6 +178,13 @@ impl Firewall {
         let mut batch = self.batch();
         batch.delete_rules(&self.ruleset()?, unwanted);
         batch.commit()
+    }
+}
+
+impl Ruleset {
+    /// Every chain, with its table.
+    pub(crate) fn chains(&self) -> impl Iterator<Item = (&Table, &Chain)> {
+        self.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table, chain)))
     }
 }
 

@@ -129,8 +129,7 @@ fn chain_lines(table: &Table) -> Vec<String> {
 
 /// Rules without what their counters have counted: chains by their names, and each chain's rules in their order.
 fn rule_lines(ruleset: &Ruleset) -> Vec<String> {
-    let mut chains: Vec<_> =
-        ruleset.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table, chain))).collect();
+    let mut chains: Vec<_> = ruleset.chains().collect();
     chains.sort_by_key(|(table, chain)| (table.family, &table.name, &chain.name));
     let of = |table: &Table, chain: &Chain, rule: &Rule| {
         let mut words: Vec<String> = Vec::new();

@@ -11,9 +11,8 @@ use crate::{Frame, state::Link};
 
 impl Walk<'_> {
     /// Where it comes out. The way in between is another packet's, or none: what was seen must tell.
-    pub fn emerges(&mut self, leaving: Leaving, packet: &Travelling) -> Step<Spot> {
-        let Leaving { by, out, hop } = leaving;
-        let (what, start) = (if packet.answer { "the answer" } else { "the packet" }, self.scene.say(out));
+    pub fn emerges(&mut self, leaving: Leaving<'_>, packet: &Travelling) -> Step<Spot> {
+        let Leaving { out, hop, .. } = leaving;
         let left = self.trace.and_then(|trace| trace.first(out, true, packet)).map(|frame| frame.at);
         if left.is_none() && self.trace.is_some_and(|trace| trace.heard(out)) {
             if let Some(cause) = self.leaves_by_a_port(out, hop).or_else(|| self.unusable(out, packet.from)) {
@@ -23,16 +22,14 @@ impl Walk<'_> {
                 self.passed.push(out);
                 return Err(Stop::Cause(self.no_neighbour(out, hop)));
             }
-            let dropped = self.dropped_before(by, out, packet)?;
-            return Err(Stop::Cause(format!(
-                "{what} does not leave by {start}, though its route leads there: {dropped}"
-            )));
+            return Err(Stop::Cause(self.does_not_leave(leaving, packet)));
         }
         self.passed.push(out);
         if let Some(there) = self.taken_first(out, left, packet) {
             self.passed.push(there);
             return Ok(there);
         }
+        let (what, start) = (packet.what(), self.scene.say(out));
         let kind = self.scene.link(out).and_then(|link| link.kind.as_deref()).unwrap_or("other");
         Err(Stop::Cause(format!(
             "{what} is handed to {start}, and comes out of no other device here: what a device of type {kind} does with it is not followed"

@@ -10,16 +10,14 @@ use crate::Result;
 
 impl Walk<'_> {
     /// Where the packet was seen last, and what drops it there.
-    pub fn vanished(&self, leaving: Leaving, way: Option<&Way>, packet: &Travelling) -> Result<String> {
-        let Leaving { by, out, hop } = leaving;
-        let what = if packet.answer { "the answer" } else { "the packet" };
-        let start = self.scene.say(out);
+    pub fn vanished(&self, leaving: Leaving<'_>, way: Option<&Way>, packet: &Travelling) -> Result<String> {
+        let Leaving { out, hop, .. } = leaving;
+        let (what, start) = (packet.what(), self.scene.say(out));
         let Some(way) = way else { return Ok(format!("{what} leaves by {start}, and nobody is there to take it")) };
         let left = self.trace.is_some_and(|trace| trace.first(out, true, packet).is_some());
         let asks = !left && self.neighbour_missing(out, hop) && self.seen_up_to(way, hop, packet) > 0;
         if !left && !asks {
-            let dropped = self.dropped_before(by, out, packet)?;
-            return Ok(format!("{what} does not leave by {start}, though its route leads there: {dropped}"));
+            return Ok(self.does_not_leave(leaving, packet));
         }
         let last = self.seen_up_to(way, hop, packet).saturating_sub(1);
         let next = (last + 1).min(way.0.len() - 1);
@@ -36,30 +34,31 @@ impl Walk<'_> {
         })
     }
 
-    /// What drops the packet between where it came in, or starts, and where it would leave.
-    pub fn dropped_before(&self, by: Option<Spot>, out: Spot, packet: &Travelling) -> Result<String> {
+    /// The packet is dropped between where it came in, or starts, and where it would leave.
+    pub fn does_not_leave(&self, leaving: Leaving<'_>, packet: &Travelling) -> String {
+        let Leaving { by, out, came, .. } = leaving;
         // No answer may mean that the question was not let in.
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);
-        if let Some(cause) = question.map(|arrival| self.dropped_on_arrival(arrival)).transpose()?.flatten() {
-            return Ok(cause);
-        }
-        let came = self.came.as_ref().unwrap_or(packet);
-        let dropped = self.verdict(out.place, self.through(by, Some(out), came, packet))?;
-        Ok(self.say(out.place, dropped).unwrap_or_else(|| self.unknown(out.place)))
+        let dropped = question
+            .and_then(|arrival| self.dropped_on_arrival(arrival))
+            .or_else(|| self.say(out.place, self.verdict(out.place, self.through(by, Some(out), came, packet))))
+            .unwrap_or_else(|| self.unknown(out.place));
+        let (what, start) = (packet.what(), self.scene.say(out));
+        format!("{what} does not leave by {start}, though its route leads there: {dropped}")
     }
 
     /// What drops a packet, for certain, that is where it is for.
-    pub fn not_let_in(&self, arrival: &Arrival) -> Result<Option<String>> {
-        let verdict = self.at_its_end(arrival)?;
-        Ok(matches!(verdict, Verdict::Drops { .. }).then(|| self.say(arrival.place, verdict)).flatten())
+    pub fn not_let_in(&self, arrival: &Arrival) -> Option<String> {
+        let verdict = self.at_its_end(arrival);
+        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(arrival.place, verdict)).flatten()
     }
 
     /// What drops a packet that is where it is for.
-    pub fn dropped_on_arrival(&self, arrival: &Arrival) -> Result<Option<String>> {
-        Ok(self.say(arrival.place, self.at_its_end(arrival)?))
+    pub fn dropped_on_arrival(&self, arrival: &Arrival) -> Option<String> {
+        self.say(arrival.place, self.at_its_end(arrival))
     }
 
-    fn at_its_end(&self, arrival: &Arrival) -> Result<Verdict> {
+    fn at_its_end(&self, arrival: &Arrival) -> Verdict {
         self.verdict(arrival.place, self.through(arrival.by, None, &arrival.came, &arrival.packet))
     }
 
@@ -72,7 +71,7 @@ impl Walk<'_> {
         let at = way.0.iter().position(|spot| spot == bridge).unwrap_or(0);
         let (came_in, leaves) = (at.checked_sub(1).map(|port| way.0[port]), way.0.get(at + 1).copied());
         let frames = self.through(came_in, leaves, packet, packet).map(|passing| Passing { bridged: true, ..passing });
-        if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, frames)?) {
+        if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, frames)) {
             return Ok(cause);
         }
         let sysctl = if packet.to.is_ipv4() { "iptables" } else { "ip6tables" };
@@ -81,7 +80,7 @@ impl Walk<'_> {
             self.scene.places[bridge.place].namespace.sysctl_if_there(&sysctl)?.is_some_and(|value| value != "0");
         if called && leaves.is_some() {
             let routed_like = self.through(Some(*bridge), Some(*bridge), packet, packet);
-            if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, routed_like)?) {
+            if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, routed_like)) {
                 return Ok(format!("{cause}, which sees bridged frames too ({sysctl}=1)"));
             }
         }
@@ -104,16 +103,18 @@ impl Walk<'_> {
             (None, Some(_)) => &[Output, Postrouting, Egress],
             (None, None) => &[Output, Postrouting, Raw, Prerouting, Input],
         };
+        let place = by.or(out).map(|spot| spot.place);
         hooks.iter().map(move |hook| {
             let now = if matches!(hook, Ingress | Raw) { came } else { packet };
-            let place = by.or(out).map(|spot| spot.place);
-            let local = *hook == Input || place.is_none_or(|place| self.is_local(place, now.to));
-            let Passing { iif, oif, .. } = self.passing(*hook, by, out, now);
-            // What is for its own namespace passes `lo`.
-            let lo = || place.is_none().then(|| "lo".to_owned());
             let leaves = !matches!(hook, Ingress | Raw | Prerouting | Input);
-            let (iif, oif) = (iif.or_else(lo).filter(|_| by.is_some() || !leaves), oif.or_else(lo).filter(|_| leaves));
-            Passing { iif, oif, local, ..self.passing(*hook, by, out, now) }
+            let mut passing = self.passing(*hook, by, out.filter(|_| leaves), now);
+            passing.local = *hook == Input || place.is_none_or(|place| self.is_local(place, now.to));
+            if place.is_none() {
+                // What is for its own namespace passes `lo`.
+                let dev = if leaves { &mut passing.oif } else { &mut passing.iif };
+                *dev = Some("lo".into());
+            }
+            passing
         })
     }
 
@@ -134,17 +135,17 @@ impl Walk<'_> {
     }
 
     /// What drops the packet for certain, at the first hook that does, or what may.
-    fn verdict(&self, place: usize, passings: impl Iterator<Item = Passing>) -> Result<Verdict> {
+    fn verdict(&self, place: usize, passings: impl Iterator<Item = Passing>) -> Verdict {
         let rules = Chains::of(&self.scene.places[place].rules);
         let mut perhaps = Verdict::Passes;
         for passing in passings {
             match rules.verdict(&passing) {
-                drops @ Verdict::Drops { .. } => return Ok(drops),
+                drops @ Verdict::Drops { .. } => return drops,
                 verdict if perhaps == Verdict::Passes => perhaps = verdict,
                 _ => {}
             }
         }
-        Ok(perhaps)
+        perhaps
     }
 
     fn say(&self, place: usize, verdict: Verdict) -> Option<String> {

@@ -80,7 +80,7 @@ fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Exp
 fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
     let start = walk.scene.place_of(&walk.journey.from).unwrap_or(0);
     let there = walk.leg(start, walk.packet())?;
-    let dropped = walk.not_let_in(&there)?;
+    let dropped = walk.not_let_in(&there);
     walk::stop(dropped.map(|cause| format!("the packet gets there, but {cause}")))?;
     walk::stop(walk.keeps_silent(there.place, &there.packet)?)?;
     let wanted = walk.journey.to.namespace.as_ref().and_then(|namespace| walk.scene.place_of(namespace));
@@ -105,7 +105,7 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
         let deaf = format!("the answer comes back by {by}, and a socket that is bound to {bound} does not hear it");
         return walk::stop(Some(deaf));
     }
-    let dropped = walk.dropped_on_arrival(&back)?;
+    let dropped = walk.dropped_on_arrival(&back);
     walk::stop(dropped.map(|cause| format!("the answer comes back, but {cause}")))
 }
 

@@ -50,6 +50,16 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// The outside's way to the nodes, as without NAT.
+pub(super) fn route_back(lab: &Lab) {
+    let back = topology::Route {
+        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
+        via: Some(ip("192.0.2.2")),
+        dev: None,
+    };
+    lab.outside().add_route(&back).unwrap();
+}
+
 fn delete_routes(node: &Node) {
     let default = topology::Route { to: topology::Destination::Default, via: None, dev: None };
     node.delete_route(&default).unwrap();
@@ -78,12 +88,7 @@ fn nothing_is_broken_by_a_router() {
     let told = explanation(&one.ping(lab.outside())).to_string();
     assert!(told.contains("gets there (host lets it out by eth0 with 192.0.2.2 as its source), and"), "{told}");
     lab.host().firewall().flush().unwrap();
-    let back = topology::Route {
-        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
-        via: Some(ip("192.0.2.2")),
-        dev: None,
-    };
-    lab.outside().add_route(&back).unwrap();
+    route_back(&lab);
     let told = explanation(&one.ping(lab.outside())).to_string();
     assert!(told.contains("gets there (host forwards it by eth0), and"), "{told}");
 }

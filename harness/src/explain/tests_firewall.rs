@@ -1,10 +1,10 @@
 //! Labs in which only a firewall rule is in the way.
 
 use super::{
-    tests::{explanation, lab, says, tells},
+    tests::{explanation, lab, route_back, says, tells},
     tests_nat::dnat,
 };
-use crate::{Node, expect, firewall::Family, topology};
+use crate::{Node, expect, firewall::Family};
 
 /// Adds rules, split at `;`, to a chain of its own at this hook.
 fn rules(node: &Node, family: Family, hook: &str, policy: &str, rules: &str) {
@@ -29,12 +29,7 @@ fn chain(node: &Node, family: Family, hook: &str, rules: &str) {
 #[test]
 fn router_drops() {
     let (lab, host, one, _two) = lab("gateway-one-subnet");
-    let back = topology::Route {
-        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
-        via: Some("192.0.2.2".parse().unwrap()),
-        dev: None,
-    };
-    lab.outside().add_route(&back).unwrap();
+    route_back(&lab);
     rules(&host, Family::Inet, "forward", "accept", "iifname br0 oifname eth0 counter drop");
     says(
         &one,
@@ -46,12 +41,7 @@ fn router_drops() {
 #[test]
 fn router_drops_the_answer() {
     let (lab, host, one, _two) = lab("gateway-one-subnet");
-    let back = topology::Route {
-        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
-        via: Some("192.0.2.2".parse().unwrap()),
-        dev: None,
-    };
-    lab.outside().add_route(&back).unwrap();
+    route_back(&lab);
     rules(&host, Family::Ip, "forward", "drop", "iifname br0 accept");
     says(
         &one,
@@ -113,12 +103,7 @@ fn bridged_frames_are_filtered() {
 #[case::device(Family::Netdev, "ingress device eth0 priority filter;", "ip protocol icmp drop", "netdev t c")]
 fn routers_drop_elsewhere(#[case] family: Family, #[case] hook: &str, #[case] rule: &str, #[case] named: &str) {
     let (lab, host, one, _two) = lab("gateway-one-subnet");
-    let route = topology::Route {
-        to: topology::Destination::Prefix("10.20.0.0/16".parse().unwrap()),
-        via: Some("192.0.2.2".parse().unwrap()),
-        dev: None,
-    };
-    lab.outside().add_route(&route).unwrap();
+    route_back(&lab);
     host.firewall().flush().unwrap();
     expect!(lab.outside().ping(&one), Reply { .. });
     chain(&host, family, hook, rule);

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::tests::{cause, explanation, lab};
-use crate::{Probe, link};
+use crate::{Lab, Node, Probe, link};
+
+/// Runs `ip` with the words of this line, in a node or the host.
+fn run(lab: &Lab, at: &Node, line: &str) {
+    lab.command("ip").unwrap().args(line.split(' ')).inside(at).read(Duration::from_secs(10)).unwrap();
+}
 
 /// A policy rule of a router's that forbids is named, whatever it holds for, and no route of a table that none looks up.
 ///
@@ -11,9 +16,7 @@ use crate::{Probe, link};
 #[test]
 fn a_policy_rule_forbids() {
     let (lab, _host, one, _two) = lab("gateway-one-subnet");
-    let run = |line: &str| {
-        lab.command("ip").unwrap().args(line.split(' ')).read(Duration::from_secs(10)).unwrap();
-    };
+    let run = |line: &str| run(&lab, lab.host(), line);
     run("route add unreachable default table 77");
     for (rule, words) in [
         ("from 10.20.30.41 prohibit", "the policy rule `500: from 10.20.30.41 prohibit` forbids it"),
@@ -43,9 +46,7 @@ fn a_policy_rule_forbids() {
 #[test]
 fn rules_that_are_passed_over() {
     let (lab, _host, one, _two) = lab("gateway-one-subnet");
-    let run = |line: &str| {
-        lab.command("ip").unwrap().args(line.split(' ')).read(Duration::from_secs(10)).unwrap();
-    };
+    let run = |line: &str| run(&lab, lab.host(), line);
     run("rule add pref 700 to 192.0.2.1 unreachable");
     run("rule add pref 600 to 192.0.2.1 prohibit");
     for (rule, words, others) in [
@@ -67,8 +68,7 @@ fn rules_that_are_passed_over() {
 #[test]
 fn a_rule_for_a_device() {
     let (lab, _host, one, two) = lab("gateway-v6");
-    let rule = ["-6", "rule", "add", "pref", "9", "oif", "veth1-1", "prohibit"];
-    lab.command("ip").unwrap().args(rule).inside(&one).read(Duration::from_secs(10)).unwrap();
+    run(&lab, &one, "-6 rule add pref 9 oif veth1-1 prohibit");
     let target = || two.at(two.v6().unwrap());
     crate::expect!(one.ping(target()), Reply { .. });
     let cause = cause(&one.ping(target()).from_device("veth1-1"));
@@ -92,8 +92,7 @@ fn a_router_that_is_heard() {
 #[test]
 fn a_marked_packet() {
     let (lab, _host, one, two) = lab("gateway-one-subnet");
-    let rule = ["rule", "add", "fwmark", "0x1/0xf", "unreachable"];
-    lab.command("ip").unwrap().args(rule).inside(&one).read(Duration::from_secs(10)).unwrap();
+    run(&lab, &one, "rule add fwmark 0x1/0xf unreachable");
     crate::expect!(one.route_to(&two), Route { dev: "veth1-1", .. });
     crate::expect!(one.route_to(&two).mark(0x11), NoRoute { error: "ENETUNREACH" | "EHOSTUNREACH" });
     crate::expect!(one.ping(&two).mark(2), Reply { .. });

@@ -27,6 +27,11 @@ pub(super) struct Travelling {
 }
 
 impl Travelling {
+    /// What a sentence about it begins with.
+    pub fn what(&self) -> &'static str {
+        if self.answer { "the answer" } else { "the packet" }
+    }
+
     /// Whether the frame carries it.
     pub fn is_in(&self, frame: &Frame) -> bool {
         let Some(ip) = frame.ip() else { return false };

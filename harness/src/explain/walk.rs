@@ -46,8 +46,6 @@ pub(super) struct Walk<'a> {
     pub published: Vec<usize>,
     /// What leads the packet elsewhere than the rules would.
     pub stale: Option<String>,
-    /// The packet as it came to where it is, before its destination was changed there.
-    pub came: Option<Travelling>,
     /// Where the packet got to, once its answer is walked.
     pub arrived: Option<Arrival>,
 }
@@ -61,13 +59,15 @@ pub(super) struct Forwarded {
 
 /// A packet about to leave a place.
 #[derive(Clone, Copy)]
-pub(super) struct Leaving {
+pub(super) struct Leaving<'a> {
     /// The link that it came in by; none: it starts here.
     pub by: Option<Spot>,
     /// The link that it is to leave by.
     pub out: Spot,
     /// The next hop.
     pub hop: IpAddr,
+    /// It as it came there, before its destination was changed.
+    pub came: &'a Travelling,
 }
 
 /// Where a packet got to.
@@ -84,7 +84,7 @@ pub(super) struct Arrival {
 impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scene, trace, journey, passed, forwarded, published, stale: None, came: None, arrived: None }
+        Self { scene, trace, journey, passed, forwarded, published, stale: None, arrived: None }
     }
 
     /// The packet of the journey, at its start.
@@ -98,7 +98,6 @@ impl<'a> Walk<'a> {
         let (mut place, mut by) = (start, None);
         for _ in 0..HOPS {
             let came = packet.clone();
-            self.came = Some(came.clone());
             self.translate(place, by, &mut packet)?;
             if came.to.is_loopback() && !packet.to.is_loopback() {
                 stop(self.kept_on_loopback(place, came.to, packet.to)?)?;
@@ -117,7 +116,7 @@ impl<'a> Walk<'a> {
                 None => self.route_out(place, &mut packet)?,
                 Some(spot) => self.route_on(spot, &packet)?,
             };
-            let there = self.cross(Leaving { by, out, hop }, &mut packet)?;
+            let there = self.cross(Leaving { by, out, hop, came: &came }, &mut packet)?;
             (place, by) = (there.place, Some(there));
         }
         Err(Stop::Cause(format!("the packet for {} goes in a circle: {}", packet.to, self.scene.say_way(&self.passed))))
@@ -180,8 +179,8 @@ impl<'a> Walk<'a> {
     }
 
     /// From a device to the next hop's.
-    fn cross(&mut self, leaving: Leaving, packet: &mut Travelling) -> Step<Spot> {
-        let Leaving { by, out, hop } = leaving;
+    fn cross(&mut self, leaving: Leaving<'_>, packet: &mut Travelling) -> Step<Spot> {
+        let Leaving { by, out, hop, .. } = leaving;
         let ways = self.scene.ways(out);
         let has_it = |way: &&Way| self.scene.places[way.end().place].address(hop).is_some();
         let mut owners: Vec<&Way> = ways.iter().filter(has_it).collect();

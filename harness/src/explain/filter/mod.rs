@@ -115,12 +115,17 @@ impl Doubt {
     fn unless(&mut self, returned: bool, end: End) -> End {
         match end {
             End::Drop(Verdict::Drops { chain, rule }) if returned => {
-                if self.perhaps == Verdict::Passes {
-                    self.perhaps = Verdict::MayDrop { chain, rule };
-                }
+                self.may_drop(chain, rule);
                 End::Return
             }
             end => end,
+        }
+    }
+
+    /// Notes a rule that may drop the packet, where none was noted before.
+    fn may_drop(&mut self, chain: String, rule: String) {
+        if self.perhaps == Verdict::Passes {
+            self.perhaps = Verdict::MayDrop { chain, rule };
         }
     }
 }
@@ -136,9 +141,8 @@ enum End {
 impl<'a> Chains<'a> {
     /// The ruleset's.
     pub fn of(ruleset: &'a Ruleset) -> Self {
-        let tables = ruleset.tables.iter().filter(|table| !table.dormant);
-        let chains = tables.flat_map(|table| table.chains.iter().map(move |chain| Chain { table, chain }));
-        let mut chains: Vec<_> = chains.collect();
+        let chains = ruleset.chains().filter(|(table, _)| !table.dormant);
+        let mut chains: Vec<_> = chains.map(|(table, chain)| Chain { table, chain }).collect();
         chains.sort_by_key(|chain| chain.chain.hook.as_ref().map_or(0, |hook| hook.priority));
         Self(chains)
     }
@@ -201,9 +205,7 @@ impl<'a> Chains<'a> {
                         return doubt.unless(returned, End::Drop(named()));
                     }
                     doubt.accepted |= leads_on();
-                    if doubt.perhaps == Verdict::Passes {
-                        doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: rule.clone() };
-                    }
+                    doubt.may_drop(chain.title(), rule.clone());
                 }
                 // A jump may lead to an `accept` too.
                 _ if matches == Match::Perhaps => {
