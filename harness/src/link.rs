@@ -346,6 +346,11 @@ impl Namespace {
         Ok(links.iter().filter_map(|link| Some((link.header.index, name_of(link)?.to_owned()))).collect())
     }
 
+    /// The name of the link with this index; none where there is no such link.
+    pub(crate) fn link_name(&self, index: u32) -> Result<Option<String>> {
+        Ok(self.link_names([index])?.remove(&index))
+    }
+
     fn look_up(&self, links: &[&str]) -> Result<Vec<Option<LinkMessage>>> {
         let question =
             |link: &&str| RouteNetlinkMessage::GetLink(LinkMessageBuilder::<LinkUnspec>::new().name(*link).build());

@@ -49,8 +49,7 @@ impl Namespace {
                     _ => None,
                 });
                 let address = address.unwrap_or_default();
-                let names = self.link_names([duplicate.header.index])?;
-                let dev = names.into_values().next().unwrap_or_default();
+                let dev = self.link_name(duplicate.header.index)?.unwrap_or_default();
                 let doing =
                     format!("detecting duplicates of {address} on {dev}: another on its segment has that address");
                 return Err(Error::kernel(doing, self.name(), std::io::Error::from_raw_os_error(libc::EADDRINUSE)));

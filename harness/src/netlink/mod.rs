@@ -102,7 +102,7 @@ impl Namespace {
         if request.device == 0 {
             return request.doing.clone();
         }
-        let name = self.link_names([request.device]).ok().and_then(|mut names| names.remove(&request.device));
+        let name = self.link_name(request.device).ok().flatten();
         let name = name.unwrap_or_else(|| format!("a device with index {}, which is not there", request.device));
         request.doing.replace("DEV", &name)
     }

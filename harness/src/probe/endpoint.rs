@@ -42,22 +42,16 @@ impl From<SocketAddr> for Endpoint {
 }
 
 impl Endpoint {
-    /// ` (netns1)`, where it is somebody's.
-    fn whose(&self) -> String {
-        let Target { address, label, .. } = &self.target;
-        if *label == address.to_string() { String::new() } else { format!(" ({label})") }
-    }
-
     /// As `nc` takes it: `10.20.30.41 80 (netns1)`.
     pub(crate) fn spaced(&self) -> String {
-        format!("{} {}{}", self.target.address, self.port, self.whose())
+        format!("{} {}{}", self.target.address, self.port, self.target.whose())
     }
 }
 
 /// `10.20.30.41:80`, or with a name `10.20.30.41:80 (netns1)`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.address(), self.whose())
+        write!(f, "{}{}", self.address(), self.target.whose())
     }
 }
 

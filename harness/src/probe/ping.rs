@@ -153,8 +153,8 @@ fn why_mute(home: &Namespace, address: IpAddr) -> Result<Option<String>> {
     if home.ping(address).once(Deadline::exactly(traffic::silence()))?.answered() {
         return Ok(None);
     }
-    if !traffic::is_own(home, address)? {
-        return traffic::lacks(home, address).map(Some);
+    if let Some(lacking) = traffic::lacks(home, address)? {
+        return Ok(Some(lacking));
     }
     let muted = if address.is_ipv6() { "net.ipv6.icmp.echo_ignore_all" } else { "net.ipv4.icmp_echo_ignore_all" };
     if home.sysctl_if_there(muted)?.is_some_and(|value| value != "0") {

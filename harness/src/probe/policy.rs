@@ -168,6 +168,8 @@ impl PolicyRule {
             _ => {}
         }
         let mut consequences: Vec<_> = message.attributes.iter().filter_map(consequence).collect();
+        consequences.extend(self.suppress_prefixlength.map(|length| (0, format!(" suppress_prefixlength {length}"))));
+        consequences.extend(self.goto.map(|target| (3, format!(" goto {target}"))));
         if !matches!(self.action.as_str(), "lookup" | "goto") {
             consequences.push((4, format!(" {}", self.action)));
         }
@@ -196,15 +198,13 @@ fn condition(attribute: &RuleAttribute) -> Option<(u8, String)> {
     })
 }
 
-/// What else it does, and which of that is printed first; the action's own word has place 4.
+/// What it does of which there is no field, and which of that is printed first; the action's own word has place 4.
 fn consequence(attribute: &RuleAttribute) -> Option<(u8, String)> {
-    use RuleAttribute::{Goto, Protocol, Realm, SuppressIfGroup, SuppressPrefixLen};
+    use RuleAttribute::{Protocol, Realm, SuppressIfGroup};
     Some(match attribute {
-        SuppressPrefixLen(length) if *length != u32::MAX => (0, format!(" suppress_prefixlength {length}")),
         SuppressIfGroup(group) if *group != u32::MAX => (1, format!(" suppress_ifgroup {group}")),
         Realm(realm) if realm.source == 0 => (2, format!(" realms {}", realm.destination)),
         Realm(realm) => (2, format!(" realms {}/{}", realm.source, realm.destination)),
-        Goto(target) => (3, format!(" goto {target}")),
         Protocol(maker) if !matches!(maker, RouteProtocol::Unspec | RouteProtocol::Kernel) => {
             (5, format!(" proto {maker}"))
         }

@@ -50,13 +50,16 @@ impl From<&Self> for Target {
     }
 }
 
+impl Target {
+    /// ` (netns1)`, where it has a name.
+    pub(crate) fn whose(&self) -> String {
+        if self.label == self.address.to_string() { String::new() } else { format!(" ({})", self.label) }
+    }
+}
+
 /// `10.20.30.41`, or with a name `10.20.30.41 (netns1)`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        if self.label != self.address.to_string() {
-            write!(f, " ({})", self.label)?;
-        }
-        Ok(())
+        write!(f, "{}{}", self.address, self.whose())
     }
 }

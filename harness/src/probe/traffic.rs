@@ -223,23 +223,22 @@ pub(crate) fn is_own(namespace: &Namespace, address: IpAddr) -> Result<bool> {
 /// Why silence of a target proves nothing, if so: it is said to be where its address is not.
 pub(crate) fn why_absent(target: &Target, outcome: &Outcome) -> Result<Option<String>> {
     let Some(home) = target.namespace.as_ref().filter(|_| outcome.came_back() == Some(false)) else { return Ok(None) };
-    if is_own(home, target.address)? {
-        return Ok(None);
-    }
-    lacks(home, target.address).map(Some)
+    lacks(home, target.address)
 }
 
-/// That the namespace does not have an address, and perhaps why.
-pub(crate) fn lacks(home: &Namespace, address: IpAddr) -> Result<String> {
+/// That the namespace does not have an address, and perhaps why; none where it has it.
+pub(crate) fn lacks(home: &Namespace, address: IpAddr) -> Result<Option<String>> {
+    if is_own(home, address)? {
+        return Ok(None);
+    }
     let state = State::of(home)?;
     let perhaps = match state.down().as_slice() {
-        _ if address.is_ipv4() => String::new(),
-        [] => String::new(),
+        down if address.is_ipv4() || down.is_empty() => String::new(),
         down => {
             format!("; set down there: {}, and a device that is set down loses its IPv6 addresses", down.join(", "))
         }
     };
-    Ok(format!("{} does not have {address}{perhaps}", home.name()))
+    Ok(Some(format!("{} does not have {address}{perhaps}", home.name())))
 }
 
 /// Sets the TTL, or hop limit, of unicast packets.

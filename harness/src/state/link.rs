@@ -185,7 +185,7 @@ impl Link {
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
-                LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok().map(Mac),
+                LinkAttribute::Address(mac) => link.mac = Mac::from_slice(mac),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::OperState(state) => link.oper = format!("{state:?}").to_uppercase(),
                 LinkAttribute::Controller(master) => link.master = Some(*master),

@@ -129,7 +129,7 @@ impl FdbEntry {
 
 fn mac(message: &NeighbourMessage) -> Option<Mac> {
     message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::LinkLayerAddress(mac) => mac.as_slice().try_into().ok().map(Mac),
+        NeighbourAttribute::LinkLayerAddress(mac) => Mac::from_slice(mac),
         _ => None,
     })
 }

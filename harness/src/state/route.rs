@@ -53,7 +53,6 @@ pub struct Route {
 
 /// Which way a packet goes: `ip route get TO from FROM iif IIF oif OIF mark MARK`.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Question {
     /// Where it is to go.
     pub to: IpAddr,
@@ -76,30 +75,6 @@ impl Question {
     #[must_use]
     pub fn to(to: IpAddr) -> Self {
         Self { to, from: None, iif: None, oif: None, mark: None }
-    }
-
-    /// With this source address.
-    #[must_use]
-    pub fn from(self, from: IpAddr) -> Self {
-        Self { from: Some(from), ..self }
-    }
-
-    /// That came in by the device of this index.
-    #[must_use]
-    pub fn iif(self, iif: u32) -> Self {
-        Self { iif: Some(iif), ..self }
-    }
-
-    /// That must leave by the device of this index.
-    #[must_use]
-    pub fn oif(self, oif: u32) -> Self {
-        Self { oif: Some(oif), ..self }
-    }
-
-    /// With this firewall mark.
-    #[must_use]
-    pub fn mark(self, mark: u32) -> Self {
-        Self { mark: Some(mark), ..self }
     }
 
     /// The kernel's answer; its refusal is an answer too. For a packet of its own that is `ENETUNREACH`: no route; for one
