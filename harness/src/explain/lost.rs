@@ -1,7 +1,7 @@
 //! A packet that the state of links, routes and neighbours lets pass, and which was seen no further: firewall rules.
 
 use super::{
-    filter::{Chains, Hook, Passing, Verdict},
+    filter::{Chains, Hook, Passing, Target, Verdict},
     scene::{Spot, Way},
     trace::Travelling,
     walk::{Arrival, Leaving, Walk},
@@ -21,7 +21,7 @@ impl Walk<'_> {
         }
         let last = self.seen_up_to(way, hop, packet).saturating_sub(1);
         let next = (last + 1).min(way.0.len() - 1);
-        let dropped = self.dropped_on_a_bridge(way, last, packet)?;
+        let dropped = self.dropped_on_a_bridge(way, last, packet, asks)?;
         let seen =
             format!("is last seen at {}, and not at {}", self.scene.say(way.0[last]), self.scene.say(way.0[next]));
         Ok(match (asks, last == next) {
@@ -62,15 +62,22 @@ impl Walk<'_> {
         self.verdict(arrival.place, self.through(arrival.by, None, &arrival.came, &arrival.packet))
     }
 
-    /// What drops the packet on the bridge that comes after the last link where it was seen.
-    fn dropped_on_a_bridge(&self, way: &Way, last: usize, packet: &Travelling) -> Result<String> {
+    /// What drops the packet, or the question for its next hop, on the bridge that comes after the last link where it was seen.
+    fn dropped_on_a_bridge(&self, way: &Way, last: usize, packet: &Travelling, asks: bool) -> Result<String> {
         let is_bridge = |spot: &&Spot| self.scene.link(**spot).is_some_and(|link| link.is_bridge());
         let Some(bridge) = way.0.iter().skip(last).take(2).find(is_bridge) else {
             return Ok(self.unknown(way.0[last].place));
         };
         let at = way.0.iter().position(|spot| spot == bridge).unwrap_or(0);
         let (came_in, leaves) = (at.checked_sub(1).map(|port| way.0[port]), way.0.get(at + 1).copied());
-        let frames = self.through(came_in, leaves, packet, packet).map(|passing| Passing { bridged: true, ..passing });
+        // What a bridge hands on has no input device any more where it leaves.
+        let of_bridge = |bridged: bool| {
+            move |passing: Passing| {
+                let iif = passing.iif.filter(|_| passing.hook != Hook::Postrouting);
+                Passing { bridged, asks, iif, ..passing }
+            }
+        };
+        let frames = self.through(came_in, leaves, packet, packet).map(of_bridge(true));
         if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, frames)) {
             return Ok(cause);
         }
@@ -78,8 +85,12 @@ impl Walk<'_> {
         let sysctl = format!("net.bridge.bridge-nf-call-{sysctl}");
         let called =
             self.scene.places[bridge.place].namespace.sysctl_if_there(&sysctl)?.is_some_and(|value| value != "0");
-        if called && leaves.is_some() {
-            let routed_like = self.through(Some(*bridge), Some(*bridge), packet, packet);
+        // ARP is no packet of IPv4's rules; what the bridge's own stack sends has passed them before.
+        let is_seen = came_in.is_some() && leaves.is_some() && !(asks && packet.to.is_ipv4());
+        if called && is_seen {
+            let is_ip = |passing: &Passing| !matches!(passing.hook, Hook::Ingress | Hook::Egress);
+            let routed = self.through(Some(*bridge), Some(*bridge), packet, packet);
+            let routed_like = routed.filter(is_ip).map(of_bridge(false));
             if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, routed_like)) {
                 return Ok(format!("{cause}, which sees bridged frames too ({sysctl}=1)"));
             }
@@ -96,42 +107,57 @@ impl Walk<'_> {
         came: &'a Travelling,
         packet: &'a Travelling,
     ) -> impl Iterator<Item = Passing> + 'a {
-        use Hook::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting, Raw};
+        use Hook::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
         let hooks: &[Hook] = match (by, out) {
-            (Some(_), Some(_)) => &[Ingress, Raw, Prerouting, Forward, Postrouting, Egress],
-            (Some(_), None) => &[Ingress, Raw, Prerouting, Input],
+            (Some(_), Some(_)) => &[Ingress, Prerouting, Forward, Postrouting, Egress],
+            (Some(_), None) => &[Ingress, Prerouting, Input],
             (None, Some(_)) => &[Output, Postrouting, Egress],
-            (None, None) => &[Output, Postrouting, Raw, Prerouting, Input],
+            // What is for its own namespace passes `lo`.
+            (None, None) => &[Output, Postrouting, Egress, Ingress, Prerouting, Input],
         };
+        let is_own = by.is_none() && out.is_none();
+        let lo = move || is_own.then(|| "lo".to_owned());
         let place = by.or(out).map(|spot| spot.place);
         hooks.iter().map(move |hook| {
-            let now = if matches!(hook, Ingress | Raw) { came } else { packet };
-            let leaves = !matches!(hook, Ingress | Raw | Prerouting | Input);
-            let mut passing = self.passing(*hook, by, out.filter(|_| leaves), now);
-            passing.local = *hook == Input || place.is_none_or(|place| self.is_local(place, now.to));
-            if place.is_none() {
-                // What is for its own namespace passes `lo`.
-                let dev = if leaves { &mut passing.oif } else { &mut passing.iif };
-                *dev = Some("lo".into());
+            let passing = self.passing(*hook, place, packet);
+            let comes = matches!(hook, Ingress | Prerouting | Input);
+            let is_changed = *hook == Output || matches!(hook, Ingress | Prerouting) && !is_own;
+            let iif = self.device(by).filter(|_| *hook != Egress).or_else(|| lo().filter(|_| comes));
+            Passing {
+                iif,
+                oif: if comes { None } else { self.device(out).or_else(lo) },
+                asked: is_changed.then(|| self.target(place, came)),
+                tracked: is_own && comes,
+                ..passing
             }
-            passing
         })
     }
 
-    pub fn passing(&self, hook: Hook, iif: Option<Spot>, oif: Option<Spot>, packet: &Travelling) -> Passing {
-        let name = |spot: Option<Spot>| spot.map(|spot| self.scene.dev(spot).to_owned());
+    /// The packet at a hook of a place, by no device; without a place, where it is for.
+    pub fn passing(&self, hook: Hook, place: Option<usize>, packet: &Travelling) -> Passing {
         Passing {
             hook,
             bridged: false,
-            iif: name(iif),
-            oif: name(oif),
+            asks: false,
+            iif: None,
+            oif: None,
             from: packet.from,
-            to: packet.to,
-            carries: packet.carries,
+            target: self.target(place, packet),
+            asked: None,
+            tracked: false,
             answer: packet.answer,
             translated: !self.published.is_empty(),
-            local: false,
         }
+    }
+
+    fn target(&self, place: Option<usize>, packet: &Travelling) -> Target {
+        let local = place.is_none_or(|place| self.is_local(place, packet.to));
+        Target { to: packet.to, carries: packet.carries, local }
+    }
+
+    /// The name of the device at a spot.
+    pub fn device(&self, spot: Option<Spot>) -> Option<String> {
+        spot.map(|spot| self.scene.dev(spot).to_owned())
     }
 
     /// What drops the packet for certain, at the first hook that does, or what may.

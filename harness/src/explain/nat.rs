@@ -94,7 +94,7 @@ impl Walk<'_> {
     /// What destination NAT does with the packet by the rules, for certain.
     fn rewrite(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Rewrite> {
         let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
-        let passing = Passing { local: self.is_local(place, packet.to), ..self.passing(hook, by, None, packet) };
+        let passing = Passing { iif: self.device(by), ..self.passing(hook, Some(place), packet) };
         Chains::of(&self.scene.places[place].rules).destination(&passing)
     }
 

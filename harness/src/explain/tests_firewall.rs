@@ -13,13 +13,18 @@ fn rules(node: &Node, family: Family, hook: &str, policy: &str, rules: &str) {
 
 /// The same, where the chain's priority or device is said too.
 fn chain(node: &Node, family: Family, hook: &str, rules: &str) {
+    add(node, family, "c", hook, rules);
+}
+
+/// The same, where there are several.
+fn add(node: &Node, family: Family, name: &str, hook: &str, rules: &str) {
     let mut batch = node.firewall().batch();
     batch.add_table(family, "t");
-    batch.add_chain(family, "t", "c", &format!("type filter hook {hook}")).unwrap();
+    batch.add_chain(family, "t", name, &format!("type filter hook {hook}")).unwrap();
     rules
         .split(';')
         .filter(|rule| !rule.trim().is_empty())
-        .for_each(|rule| batch.add_rule(family, "t", "c", rule).unwrap());
+        .for_each(|rule| batch.add_rule(family, "t", name, rule).unwrap());
     batch.commit().unwrap();
 }
 
@@ -156,4 +161,43 @@ fn one_is_not_kept_from_oneself() {
     assert_eq!(explanation(&one.ping(&one)).cause, None);
     chain(&one, Family::Ip, "output priority filter;", "oifname lo drop");
     says(&one, &one, &["ip t c: `oifname \"lo\" drop`"]);
+}
+
+/// Frames that a bridge hands on are no business of its own device's chains, and have no input device where they leave.
+///
+///     [netns1] --- veth1-0 [host: br0] --- [netns2]
+#[test]
+fn bridged_frames_pass_no_other_devices_rules() {
+    let (_lab, host, one, two) = lab("gateway-one-subnet");
+    let called = host.sysctl_if_there("net.bridge.bridge-nf-call-iptables").unwrap().is_some();
+    if called {
+        host.set_sysctl("net.bridge.bridge-nf-call-iptables", "1").unwrap();
+    }
+    host.firewall().flush().unwrap();
+    add(&host, Family::Netdev, "bridge", "ingress device br0 priority filter;", "drop");
+    add(&host, Family::Bridge, "blind", "postrouting priority filter;", "iifname veth1-0 drop");
+    add(&host, Family::Ip, "late", "postrouting priority filter;", "iifname br0 drop");
+    assert_eq!(explanation(&one.ping(&two)).cause, None);
+    if called {
+        add(&host, Family::Ip, "forward", "forward priority filter;", "oifname br0 drop");
+        says(&one, &two, &["host drops it by its firewall (chain ip t forward: `oifname \"br0\" drop`)"]);
+        host.firewall().flush().unwrap();
+        add(&host, Family::Bridge, "blind", "postrouting priority filter;", "iifname veth1-0 drop");
+    }
+    add(&host, Family::Bridge, "last", "postrouting priority 200;", "oifname veth2-0 drop");
+    says(&one, &two, &["host drops it by its firewall (chain bridge t last: `oifname \"veth2-0\" drop`)"]);
+}
+
+/// What a namespace sends itself is as it was asked for in `raw`, and as destination NAT has it after that.
+#[test]
+fn sender_sees_its_packet_before_nat_and_after() {
+    let (_lab, host, one, _two) = lab("gateway-one-subnet");
+    dnat(&host, "output", "tcp dport 8080 dnat to 10.20.30.41:80");
+    let _server = one.serve_http((&one, 80)).unwrap();
+    let published = || host.tcp_to((host.at("10.20.0.1".parse().unwrap()), 8080));
+    add(&host, Family::Ip, "raw", "output priority raw;", "tcp dport 80 drop");
+    add(&host, Family::Ip, "after", "output priority filter;", "tcp dport 8080 drop");
+    expect!(published(), Connected { .. });
+    add(&host, Family::Ip, "raw8080", "output priority raw;", "ct state new drop; tcp dport 8080 drop");
+    tells(&published(), &["host drops it by its firewall (chain ip t raw8080: `tcp dport 8080 drop`)"]);
 }

@@ -20,9 +20,6 @@ mod words;
 pub(super) enum Hook {
     /// A device's, before all others.
     Ingress,
-    /// Prerouting before destination NAT, as the packet came: the table `raw`.
-    Raw,
-    /// Prerouting from destination NAT on.
     Prerouting,
     Input,
     Forward,
@@ -38,16 +35,28 @@ pub(super) struct Passing {
     pub hook: Hook,
     /// It is seen by the rules of the `bridge` family, not by those of the IP families.
     pub bridged: bool,
+    /// It is no packet yet, but the question for the MAC address of its next hop.
+    pub asks: bool,
     pub iif: Option<String>,
     pub oif: Option<String>,
     pub from: Option<IpAddr>,
-    pub to: IpAddr,
-    pub carries: Carries,
+    pub target: Target,
+    /// Its target until destination NAT, which is at this hook, has changed it.
+    pub asked: Option<Target>,
+    /// Connection tracking has seen it.
+    pub tracked: bool,
     /// It belongs to a connection of which the other side has heard.
     pub answer: bool,
     /// Its destination was translated.
     pub translated: bool,
-    /// Its destination is an address of the namespace.
+}
+
+/// Whom a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub to: IpAddr,
+    pub carries: Carries,
+    /// It is an address of the namespace.
     pub local: bool,
 }
 
@@ -150,9 +159,9 @@ impl<'a> Chains<'a> {
     /// What becomes of the packet.
     pub fn verdict(&self, packet: &Passing) -> Verdict {
         let mut doubt = Doubt { perhaps: Verdict::Passes, accepted: false };
-        for chain in self.at("filter", packet) {
+        for (chain, packet) in self.at("filter", packet) {
             doubt.accepted = false;
-            match self.run(chain, packet, 0, &mut doubt) {
+            match self.run(chain, &packet, 0, &mut doubt) {
                 End::Drop(verdict) if !doubt.accepted => return verdict,
                 End::Return if chain.drops() && !doubt.accepted => {
                     return Verdict::Drops { chain: chain.title(), rule: "policy drop".into() };
@@ -170,7 +179,7 @@ impl<'a> Chains<'a> {
     /// What destination NAT does with the packet.
     pub fn destination(&self, packet: &Passing) -> Option<Rewrite> {
         let mut doubt = Doubt { perhaps: Verdict::Passes, accepted: false };
-        self.at("nat", packet).find_map(|chain| match self.run(chain, packet, 0, &mut doubt) {
+        self.at("nat", packet).find_map(|(chain, packet)| match self.run(chain, &packet, 0, &mut doubt) {
             End::Translate(rewrite) => Some(rewrite),
             _ => None,
         })
@@ -178,13 +187,45 @@ impl<'a> Chains<'a> {
 
     /// Whether any rule changes destinations.
     pub fn rewrites(&self) -> bool {
-        let mut rules = self.0.iter().flat_map(|chain| &chain.chain.rules);
-        rules.any(|rule| rule.text.split_whitespace().any(is_dnat))
+        self.any_word(is_dnat)
     }
 
-    /// The base chains of this kind that see the packet.
-    fn at<'b>(&'b self, kind: &'b str, packet: &'b Passing) -> impl Iterator<Item = Chain<'a>> + 'b {
-        self.0.iter().copied().filter(move |chain| chain.sees(kind, packet))
+    fn any_word(&self, is: impl Fn(&str) -> bool) -> bool {
+        let mut rules = self.0.iter().flat_map(|chain| &chain.chain.rules);
+        rules.any(|rule| rule.text.split_whitespace().any(&is))
+    }
+
+    /// The base chains of this kind that see the packet, and what each sees.
+    fn at<'b>(&'b self, kind: &'b str, packet: &'b Passing) -> impl Iterator<Item = (Chain<'a>, Passing)> + 'b {
+        let seeing = self.0.iter().copied().filter_map(move |chain| Some((chain, chain.sees(kind, packet)?)));
+        seeing.map(|(chain, priority)| (chain, self.before_or_after_nat(packet, priority)))
+    }
+
+    /// The packet as a chain of this priority sees it: `enum nf_ip_hook_priorities`.
+    fn before_or_after_nat(&self, packet: &Passing, priority: i32) -> Passing {
+        const CONNTRACK: i32 = -200;
+        const DSTNAT: i32 = -100;
+        const SRCNAT: i32 = 100;
+        let tracked = match packet.hook {
+            Hook::Ingress => false,
+            _ if packet.bridged => false,
+            Hook::Prerouting | Hook::Output => priority > CONNTRACK,
+            Hook::Input | Hook::Forward | Hook::Postrouting | Hook::Egress => true,
+        };
+        let is_late = match packet.hook {
+            Hook::Postrouting => priority > SRCNAT,
+            hook => hook == Hook::Egress,
+        } && !packet.bridged;
+        let is_changed =
+            |word: &str| ["dnat", "snat", "masquerade", "redirect"].iter().any(|nat| word.eq_ignore_ascii_case(nat));
+        let is_early = packet.hook == Hook::Ingress || priority < DSTNAT;
+        Passing {
+            tracked: packet.tracked || tracked,
+            // What it is changed to is not followed here.
+            from: packet.from.filter(|_| !is_late || !self.any_word(is_changed)),
+            target: packet.asked.filter(|_| is_early).unwrap_or(packet.target),
+            ..packet.clone()
+        }
     }
 
     fn run(&self, chain: Chain<'_>, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
@@ -255,32 +296,30 @@ impl Chain<'_> {
         (self.table.family, &self.table.name) == (other.table.family, &other.table.name)
     }
 
-    fn sees(self, kind: &str, packet: &Passing) -> bool {
-        let Some(hook) = self.chain.hook.as_ref().filter(|hook| hook.kind == kind) else { return false };
+    /// Its priority, where it is of this kind and sees the packet.
+    fn sees(self, kind: &str, packet: &Passing) -> Option<i32> {
+        let hook = self.chain.hook.as_ref().filter(|hook| hook.kind == kind)?;
         let is_at = |device: &Option<String>| hook.device.is_some() && hook.device == *device;
         let of_family = match self.table.family {
             Family::Bridge => packet.bridged,
-            Family::Ip => !packet.bridged && packet.to.is_ipv4(),
-            Family::Ip6 => !packet.bridged && packet.to.is_ipv6(),
+            Family::Ip => !packet.bridged && packet.target.to.is_ipv4(),
+            Family::Ip6 => !packet.bridged && packet.target.to.is_ipv6(),
             Family::Inet => !packet.bridged,
             Family::Netdev | Family::Arp => false,
         };
-        match (packet.hook, hook.hook.as_str()) {
+        let sees = match (packet.hook, hook.hook.as_str()) {
             (Hook::Ingress, "ingress") => is_at(&packet.iif),
             (Hook::Egress, "egress") => is_at(&packet.oif),
-            (Hook::Raw, "prerouting") => of_family && hook.priority < DSTNAT,
-            (Hook::Prerouting, "prerouting") => of_family && hook.priority >= DSTNAT,
-            (Hook::Input, "input")
+            (Hook::Prerouting, "prerouting")
+            | (Hook::Input, "input")
             | (Hook::Forward, "forward")
             | (Hook::Output, "output")
             | (Hook::Postrouting, "postrouting") => of_family,
             _ => false,
-        }
+        };
+        sees.then_some(hook.priority)
     }
 }
-
-/// NF_IP_PRI_NAT_DST, of the chains that change destinations.
-const DSTNAT: i32 = -100;
 
 /// `dnat` of nf_tables, `DNAT` of iptables.
 fn is_dnat(word: &str) -> bool {

@@ -6,14 +6,15 @@ fn echo() -> Passing {
     Passing {
         hook: Hook::Forward,
         bridged: false,
+        asks: false,
         iif: Some("br0".into()),
         oif: Some("eth0".into()),
         from: Some("10.20.30.41".parse().unwrap()),
-        to: "192.0.2.1".parse().unwrap(),
-        carries: Carries::Echo,
+        target: Target { to: "192.0.2.1".parse().unwrap(), carries: Carries::Echo, local: false },
+        asked: None,
+        tracked: false,
         answer: false,
         translated: false,
-        local: false,
     }
 }
 
@@ -115,30 +116,79 @@ fn the_unknown_is_no_certainty() {
 /// Ports are of the packet's own protocol, and an answer's is where it comes from.
 #[test]
 fn ports() {
-    let tcp = Passing { carries: Carries::Tcp(8080), ..echo() };
+    let tcp = Passing { target: Target { carries: Carries::Tcp(8080), ..echo().target }, ..echo() };
     let drops = |rule: &str, packet: &Passing| matches!(verdict(&forward(rule, false), packet), Verdict::Drops { .. });
     assert!(drops("tcp dport 8080 drop", &tcp) && drops("tcp dport { 80, 8000-8100 } drop", &tcp));
     assert!(!drops("udp dport 8080 drop", &tcp) && !drops("tcp dport 80 drop", &tcp));
     assert!(drops("tcp sport 8080 drop", &Passing { answer: true, ..tcp }));
 }
 
-/// Chains of one hook run by priority, wherever they stand; those before destination NAT are another hook's.
+/// Chains of one hook run by priority, wherever they stand; those before destination NAT see whom the packet was for then.
 #[test]
 fn priorities() {
     let at = |priority| Some(("filter", "prerouting", priority, false));
     let chains = [("late", 0), ("early", -99), ("raw", -300)].map(|(name, priority)| chain(name, at(priority), "drop"));
-    let ruleset = table(Family::Ip, chains.to_vec());
-    for (hook, first) in [(Hook::Raw, "ip mine raw"), (Hook::Prerouting, "ip mine early")] {
-        let verdict = verdict(&ruleset, &Passing { hook, ..echo() });
-        assert!(matches!(&verdict, Verdict::Drops { chain, .. } if chain == first), "{verdict:?}");
+    let first = |ruleset: &Ruleset, packet: &Passing| match verdict(ruleset, packet) {
+        Verdict::Drops { chain, .. } => chain,
+        other => format!("{other:?}"),
+    };
+    let packet = Passing { hook: Hook::Prerouting, ..echo() };
+    assert_eq!(first(&table(Family::Ip, chains.to_vec()), &packet), "ip mine raw");
+    assert_eq!(first(&table(Family::Ip, chains[..2].to_vec()), &packet), "ip mine early");
+    let port = |port| Target { carries: Carries::Tcp(port), ..packet.target };
+    let published = Passing { target: port(80), asked: Some(port(8080)), ..packet };
+    for (asks_for, seen_by) in [("tcp dport 8080 drop", "ip mine raw"), ("tcp dport 80 drop", "ip mine early")] {
+        let chains = [("late", 0), ("early", -99), ("raw", -300)].map(|(name, at_)| chain(name, at(at_), asks_for));
+        assert_eq!(first(&table(Family::Ip, chains.to_vec()), &published), seen_by);
     }
+}
+
+/// Before connection tracking there is no state, and after source NAT another source.
+#[test]
+fn what_a_packet_does_not_have_yet_and_not_any_more() {
+    let at = |hook: &str, priority, rule: &str| chain("c", Some(("filter", hook, priority, false)), rule);
+    let is_certain = |hook, chain: firewall::Chain, more: &[firewall::Chain]| {
+        let ruleset = table(Family::Ip, std::iter::once(chain).chain(more.iter().cloned()).collect());
+        matches!(verdict(&ruleset, &Passing { hook, ..echo() }), Verdict::Drops { .. })
+    };
+    let new = "ct state new drop";
+    assert!(is_certain(Hook::Prerouting, at("prerouting", -150, new), &[]));
+    assert!(!is_certain(Hook::Prerouting, at("prerouting", -300, new), &[]));
+    assert!(!is_certain(Hook::Output, at("output", -300, new), &[]));
+    let source = "ip saddr 10.20.30.41 drop";
+    let masquerades = chain("nat", Some(("nat", "postrouting", 100, false)), "oifname \"eth0\" masquerade");
+    for (priority, certain) in [(0, true), (300, false)] {
+        let chain = at("postrouting", priority, source);
+        assert!(is_certain(Hook::Postrouting, chain.clone(), &[]), "nothing changes it");
+        assert_eq!(is_certain(Hook::Postrouting, chain, std::slice::from_ref(&masquerades)), certain, "{priority}");
+    }
+}
+
+/// ARP bears no header of IP; a neighbour solicitation is for a group.
+#[test]
+fn questions() {
+    let asks = |rule: &str, to: &str| {
+        let target = Target { to: to.parse().unwrap(), ..echo().target };
+        let forward = chain("f", Some(("filter", "forward", -200, false)), rule);
+        verdict(&table(Family::Bridge, vec![forward]), &Passing { bridged: true, asks: true, target, ..echo() })
+    };
+    for rule in ["ip daddr 192.0.2.1 drop", "ip saddr != 10.0.0.0/8 drop", "icmp type echo-request drop"] {
+        assert_eq!(asks(rule, "192.0.2.1"), Verdict::Passes, "{rule}");
+    }
+    assert!(matches!(asks("iifname \"br0\" drop", "192.0.2.1"), Verdict::Drops { .. }));
+    assert!(matches!(asks("ether type arp drop", "192.0.2.1"), Verdict::MayDrop { .. }));
+    assert!(matches!(asks("ip6 daddr fd00::/8 drop", "fd00::1"), Verdict::MayDrop { .. }));
+    assert_eq!(asks("ip6 daddr fd00::/8 drop", "192.0.2.1"), Verdict::Passes);
 }
 
 /// Destination NAT tells whom a published port is passed on to.
 #[test]
 fn published_ports() {
-    let nat = |rule: &str| table(Family::Ip, vec![chain("p", Some(("nat", "prerouting", -100, false)), rule)]);
-    let syn = Passing { hook: Hook::Prerouting, carries: Carries::Tcp(8080), local: true, ..echo() };
+    let early =
+        |priority, rule: &str| table(Family::Ip, vec![chain("p", Some(("nat", "prerouting", priority, false)), rule)]);
+    let nat = |rule: &str| early(-100, rule);
+    let target = Target { carries: Carries::Tcp(8080), local: true, ..echo().target };
+    let syn = Passing { hook: Hook::Prerouting, target, asked: Some(target), ..echo() };
     let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
     assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
@@ -149,7 +199,9 @@ fn published_ports() {
     );
     assert_eq!(to("tcp dport 8081 dnat to 10.20.30.41:80"), None);
     let local = nat("fib daddr type local dnat to 10.20.30.41");
-    assert_eq!(Chains::of(&local).destination(&Passing { local: false, ..syn.clone() }), None);
+    let elsewhere = Target { local: false, ..target };
+    assert_eq!(Chains::of(&local).destination(&Passing { target: elsewhere, asked: None, ..syn.clone() }), None);
+    assert!(Chains::of(&early(-300, "dnat to 10.20.30.41")).destination(&syn).is_some());
     assert_eq!(
         to("tcp dport 8080 # xt addrtype dst-type local counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80"),
         Some((netns1, Some(80)))

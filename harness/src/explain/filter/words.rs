@@ -42,6 +42,7 @@ pub(super) fn matches(rule: &str, packet: &Passing) -> Match {
             }
             _ => Match::Perhaps,
         };
+        let one = if packet.asks { of_question(word, one, packet) } else { one };
         match (all, one) {
             (_, Match::No) => return Match::No,
             (Match::Yes, Match::Perhaps) => all = Match::Perhaps,
@@ -101,10 +102,10 @@ impl<'a> Words<'a> {
 
     fn address(&mut self, packet: &Passing, v6: bool) -> Match {
         let field = self.next().unwrap_or_default();
-        let right_version = packet.to.is_ipv6() == v6;
+        let right_version = packet.target.to.is_ipv6() == v6;
         let address = match field {
             "saddr" => packet.from,
-            "daddr" => Some(packet.to),
+            "daddr" => Some(packet.target.to),
             "protocol" | "nexthdr" => return self.compare(|value| protocol_is(value, packet)),
             _ => {
                 self.next();
@@ -121,7 +122,7 @@ impl<'a> Words<'a> {
 
     fn port(&mut self, packet: &Passing, protocol: &str) -> Match {
         let field = self.next().unwrap_or_default();
-        let port = match (packet.carries, protocol) {
+        let port = match (packet.target.carries, protocol) {
             (Carries::Tcp(port), "tcp") | (Carries::Udp(port), "udp") => port,
             _ => {
                 self.compare(|_| Match::No);
@@ -145,13 +146,13 @@ impl<'a> Words<'a> {
         let field = self.next().unwrap_or_default();
         let kind = if packet.answer { "echo-reply" } else { "echo-request" };
         let found = self.compare(|value| if field == "type" { certain(value == kind) } else { Match::Perhaps });
-        if packet.carries == Carries::Echo && packet.to.is_ipv6() == v6 { found } else { Match::No }
+        if packet.target.carries == Carries::Echo && packet.target.to.is_ipv6() == v6 { found } else { Match::No }
     }
 
     fn meta(&mut self, packet: &Passing) -> Match {
         match self.next().unwrap_or_default() {
             "l4proto" => self.compare(|value| protocol_is(value, packet)),
-            "nfproto" => self.compare(|value| certain((value == "ipv6") == packet.to.is_ipv6())),
+            "nfproto" => self.compare(|value| certain((value == "ipv6") == packet.target.to.is_ipv6())),
             "iifname" => self.compare(|value| name_is(value, packet.iif.as_deref())),
             "oifname" => self.compare(|value| name_is(value, packet.oif.as_deref())),
             _ if self.sets() => Match::Yes,
@@ -180,9 +181,12 @@ impl<'a> Words<'a> {
         match self.next().unwrap_or_default() {
             "state" => {
                 let state = if packet.answer { "established" } else { "new" };
-                self.compare(|value| certain(value == state))
+                self.compare(|value| if packet.tracked { certain(value == state) } else { Match::Perhaps })
             }
-            "status" => self.compare(|value| if value == "dnat" { certain(packet.translated) } else { Match::Perhaps }),
+            "status" => self.compare(|value| match value {
+                "dnat" if packet.tracked => certain(packet.translated),
+                _ => Match::Perhaps,
+            }),
             _ if self.sets() => Match::Yes,
             _ => {
                 self.compare(|_| Match::Perhaps);
@@ -195,7 +199,7 @@ impl<'a> Words<'a> {
     fn local(&mut self, packet: &Passing) -> Match {
         let what = self.next().unwrap_or_default();
         while !matches!(self.next(), Some("type") | None) {}
-        let found = self.compare(|value| if value == "local" { certain(packet.local) } else { Match::Perhaps });
+        let found = self.compare(|value| if value == "local" { certain(packet.target.local) } else { Match::Perhaps });
         if what == "daddr" { found } else { Match::Perhaps }
     }
 
@@ -205,7 +209,7 @@ impl<'a> Words<'a> {
             return Match::Perhaps;
         }
         self.next();
-        self.compare(|value| if value == "local" { certain(packet.local) } else { Match::Perhaps })
+        self.compare(|value| if value == "local" { certain(packet.target.local) } else { Match::Perhaps })
     }
 
     /// `counter packets 3 bytes 252`, or `counter` alone.
@@ -216,6 +220,17 @@ impl<'a> Words<'a> {
             }
         }
         Match::Yes
+    }
+}
+
+/// What an expression about the packet says of the question for its next hop, which is ARP or a neighbour solicitation: ARP
+/// has none of the headers.
+fn of_question(word: &str, of_packet: Match, packet: &Passing) -> Match {
+    match word {
+        "tcp" | "udp" | "ip" | "icmp" => Match::No,
+        "ip6" | "icmpv6" if packet.target.to.is_ipv4() => Match::No,
+        "ip6" | "icmpv6" | "meta" | "fib" | "ct" => Match::Perhaps,
+        _ => of_packet,
     }
 }
 
@@ -233,10 +248,10 @@ fn name_is(pattern: &str, name: Option<&str>) -> Match {
 }
 
 fn protocol_is(value: &str, packet: &Passing) -> Match {
-    let is = match packet.carries {
+    let is = match packet.target.carries {
         Carries::Tcp(_) => matches!(value, "tcp" | "6"),
         Carries::Udp(_) => matches!(value, "udp" | "17"),
-        Carries::Echo if packet.to.is_ipv4() => matches!(value, "icmp" | "1"),
+        Carries::Echo if packet.target.to.is_ipv4() => matches!(value, "icmp" | "1"),
         Carries::Echo => matches!(value, "ipv6-icmp" | "icmpv6" | "58"),
     };
     certain(is)
