@@ -8,9 +8,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use nix::{
+    errno::Errno,
+    poll::PollFlags,
+    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
+};
 
 use crate::{Deadline, Error, Namespace, Result, link};
+
+/// After this a datagram is lost, as where memory is short.
+const LOST: Duration = Duration::from_millis(100);
 
 /// Returns once packets are stamped where they pass.
 ///
@@ -25,30 +32,32 @@ pub(crate) fn await_them() -> Result<()> {
     }
     let aside = Namespace::new("stamps")?;
     aside.apply(link::set_up("lo"))?;
-    let failed = |error| Error::kernel("waiting for time stamps", aside.name(), error);
-    let asking = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| asks(&socket).map(|()| socket));
-    aside.run(stamped)?.map_err(failed)?;
-    *held = Some(asking.map_err(failed)?);
+    let asking = aside.run(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(stamped))?;
+    *held = Some(asking.map_err(|error| Error::kernel("waiting for time stamps", aside.name(), error))?);
     Ok(())
 }
 
-fn asks(socket: &UdpSocket) -> io::Result<()> {
-    Ok(setsockopt(socket, sockopt::ReceiveTimestampns, &true)?)
-}
-
-/// Sends to itself until what comes bears a time from before it was read.
-fn stamped() -> io::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    asks(&socket)?;
+/// Has the socket send to itself until what comes bears a time from before it was read.
+fn stamped(socket: UdpSocket) -> io::Result<UdpSocket> {
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    let to = socket.local_addr()?;
     // Without stamps a capture is as good as it can be.
     let deadline = Deadline::after(Duration::from_secs(1));
     while !deadline.passed() {
-        socket.send_to(&[0], socket.local_addr()?)?;
+        socket.send_to(&[0], to)?;
         let read = SystemTime::now();
+        if deadline.at_most(LOST).poll(&socket, PollFlags::POLLIN)?.is_empty() {
+            continue;
+        }
         let (mut byte, mut control) = ([0], nix::cmsg_space!(libc::timespec));
         let mut slices = [IoSliceMut::new(&mut byte)];
-        let message =
-            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
+        let received =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT);
+        let message = match received {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let stamp = message.cmsgs()?.find_map(|message| match message {
             ControlMessageOwned::ScmTimestampns(stamp) => Some(SystemTime::UNIX_EPOCH + Duration::from(stamp)),
             _ => None,
@@ -58,7 +67,7 @@ fn stamped() -> io::Result<()> {
         }
         std::thread::yield_now();
     }
-    Ok(())
+    Ok(socket)
 }
 
 #[cfg(test)]
