@@ -9,7 +9,7 @@ pub const fn claims_something(pattern: &str) -> bool {
 
 /// Whether one of the alternatives between matches anything.
 const fn any_takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
-    let (mut from, mut at, mut depth) = (from, from, 0_usize);
+    let (mut from, mut at, mut depth, mut found) = (from, from, 0_usize, false);
     while at < to {
         match bytes[at] {
             b'"' | b'\'' => at = end_of_text(bytes, at),
@@ -19,17 +19,17 @@ const fn any_takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
             b'i' if depth == 0 && starts_with(bytes, at, b"if ") && at > 0 && is_space(bytes[at - 1]) => {
                 return false;
             }
+            // A tuple.
+            b',' if depth == 0 => return false,
             b'|' if depth == 0 => {
-                if takes_all(bytes, from, at) {
-                    return true;
-                }
+                found |= takes_all(bytes, from, at);
                 from = at + 1;
             }
             _ => {}
         }
         at += 1;
     }
-    takes_all(bytes, from, to)
+    found || takes_all(bytes, from, to)
 }
 
 /// Where the text, or the letter, ends whose first quote is at `at`.
@@ -77,9 +77,10 @@ const fn takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
         // `0u8..`
         b'0' => {
             let end = end_of_word(bytes, from + 1, to);
-            let is_zero = end == from + 1 || matches!(bytes[from + 1], b'u' | b'i' | b'_');
+            let is_zero = end == from + 1 || matches!(bytes[from + 1], b'u' | b'_');
             let dots = skip_spaces(bytes, end, to);
-            is_zero && starts_with(bytes, dots, b"..") && ends_anywhere(bytes, dots, to)
+            // Of what may be negative, zero and more is a part.
+            is_zero && starts_with(bytes, dots, b"..") && ends_anywhere(bytes, dots, to) && !is_signed(bytes, dots, to)
         }
         b'_' => {
             let end = skip_spaces(bytes, end_of_word(bytes, from, to), to);
@@ -103,6 +104,12 @@ const fn ends_anywhere(bytes: &[u8], from: usize, to: usize) -> bool {
         && starts_with(bytes, colons, b"::")
         && to - last == 3
         && starts_with(bytes, last, b"MAX")
+}
+
+/// Whether the range whose dots are at `from` ends with a number that has a sign: `..=i64::MAX`.
+const fn is_signed(bytes: &[u8], from: usize, to: usize) -> bool {
+    let word = skip_spaces(bytes, from + 3, to);
+    word < to && bytes[word] == b'i'
 }
 
 const fn end_of_word(bytes: &[u8], from: usize, to: usize) -> usize {
