@@ -161,8 +161,9 @@ impl Origin {
         let (mut options, mut said) = (String::new(), Vec::new());
         match (&self.device, tool) {
             (Some(device), Tool::Ping) => options += &format!(" -I {device}"),
-            (Some(device), Tool::Curl) => options += &format!(" --interface {device}"),
-            (Some(device), Tool::Nc | Tool::Dig) => said.push(format!("from {device}")),
+            // The last `--interface` alone counts.
+            (Some(device), Tool::Curl) if self.address.is_none() => options += &format!(" --interface {device}"),
+            (Some(device), Tool::Curl | Tool::Nc | Tool::Dig) => said.push(format!("from {device}")),
             (None, _) => {}
         }
         match (self.address, tool) {
@@ -224,6 +225,11 @@ mod tests {
                 "curl --interface a0 --local-port 5 http://10.0.0.2:80/x",
             ),
             (http().method("HEAD").mark(1).describe(), "curl -I http://10.0.0.2:80/x (with mark 0x1)"),
+            (
+                http().source(from).from_device("a0").body("b").describe(),
+                "curl -X GET -d \"b\" --interface 10.0.0.1 http://10.0.0.2:80/x (from a0)",
+            ),
+            (http().method("HEAD").body("b").describe(), "curl -X HEAD -d \"b\" http://10.0.0.2:80/x"),
             (lookup().source(from).describe(), "dig -b 10.0.0.1 @10.0.0.2 x.test A"),
             (lookup().from_port(5).port(54).describe(), "dig -b 0.0.0.0#5 -p 54 @10.0.0.2 x.test A"),
         ] {

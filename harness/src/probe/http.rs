@@ -138,9 +138,9 @@ impl Probe for Http {
 
     fn describe(&self) -> String {
         let method = match self.method.as_str() {
-            "GET" => None,
-            // With -X curl would wait for a body.
-            "HEAD" => Some(" -I".into()),
+            "GET" if self.body.is_empty() => None,
+            // With -X curl would wait for a body; with a body it takes no -I.
+            "HEAD" if self.body.is_empty() => Some(" -I".into()),
             method => Some(format!(" -X {method}")),
         };
         let headers = self.headers.iter().map(|(name, value)| format!(" -H '{name}: {value}'"));
