@@ -13,13 +13,13 @@ use crate::{Namespace, Result, netlink::Request};
 /// Adds an address to the link with this index. Equivalent to `ip address add ADDRESS dev LINK` (broadcast `+`).
 pub fn add(link: u32, address: IpNet) -> Request {
     let message = RouteNetlinkMessage::NewAddress(message(link, address));
-    Request::create(format!("adding address {address} to DEV"), message).about(link)
+    Request::create(format!("adding address {address} to"), message).about(link)
 }
 
 /// Takes an address from the link with this index. Equivalent to `ip address del ADDRESS dev LINK`.
 pub fn delete(link: u32, address: IpNet) -> Request {
     let message = RouteNetlinkMessage::DelAddress(message(link, address));
-    Request::change(format!("deleting address {address} from DEV"), message).about(link)
+    Request::change(format!("deleting address {address} from"), message).about(link)
 }
 
 fn message(link: u32, address: IpNet) -> AddressMessage {

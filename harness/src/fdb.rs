@@ -24,13 +24,13 @@ pub fn set_static(port: u32, mac: Mac) -> Request {
 /// `bridge fdb del MAC dev PORT master`.
 pub fn delete(port: u32, mac: Mac) -> Request {
     let message = message(port, mac);
-    Request::change(format!("deleting FDB entry {mac} dev DEV"), RouteNetlinkMessage::DelNeighbour(message)).about(port)
+    Request::change(format!("deleting FDB entry {mac} dev"), RouteNetlinkMessage::DelNeighbour(message)).about(port)
 }
 
 fn set(port: u32, mac: Mac, state: NeighbourState) -> Request {
     let mut message = message(port, mac);
     message.header.state = state;
-    Request::replace(format!("setting FDB entry {mac} dev DEV"), RouteNetlinkMessage::NewNeighbour(message)).about(port)
+    Request::replace(format!("setting FDB entry {mac} dev"), RouteNetlinkMessage::NewNeighbour(message)).about(port)
 }
 
 fn message(port: u32, mac: Mac) -> NeighbourMessage {

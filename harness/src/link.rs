@@ -278,7 +278,7 @@ pub fn set_mac(name: &str, mac: Mac) -> Request {
 /// Makes a link a port of the bridge with this index; 0: of none. Equivalent to `ip link set NAME master BRIDGE`.
 pub fn set_master(name: &str, bridge: u32) -> Request {
     let link = LinkMessageBuilder::<LinkUnspec>::new().name(name).controller(bridge);
-    let doing = if bridge == 0 { format!("detaching link {name}") } else { format!("attaching link {name} to DEV") };
+    let doing = if bridge == 0 { format!("detaching link {name}") } else { format!("attaching link {name} to") };
     change(doing, link).about(bridge)
 }
 

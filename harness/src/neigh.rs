@@ -26,15 +26,14 @@ fn set(link: u32, address: IpAddr, mac: Mac, state: NeighbourState) -> Request {
     message.header.state = state;
     message.header.kind = RouteType::Unicast;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    let doing = format!("setting neighbour {address} lladdr {mac} dev DEV");
+    let doing = format!("setting neighbour {address} lladdr {mac} dev");
     Request::replace(doing, RouteNetlinkMessage::NewNeighbour(message)).about(link)
 }
 
 /// Takes a neighbour away. Equivalent to `ip neigh del ADDRESS dev LINK`.
 pub fn delete(link: u32, address: IpAddr) -> Request {
     let message = message(link, address);
-    Request::change(format!("deleting neighbour {address} dev DEV"), RouteNetlinkMessage::DelNeighbour(message))
-        .about(link)
+    Request::change(format!("deleting neighbour {address} dev"), RouteNetlinkMessage::DelNeighbour(message)).about(link)
 }
 
 /// Sets how long the kernel waits before it asks again who has an address, on the link with this index, of one IP version.
@@ -45,7 +44,7 @@ pub(crate) fn set_retransmission(link: u32, version: AddressFamily, milliseconds
 }
 
 fn set_parameters(link: u32, version: AddressFamily, mut parameters: Vec<NeighbourTableParameter>) -> Request {
-    let doing = format!("setting {parameters:?} on DEV");
+    let doing = format!("setting {parameters:?} on");
     let mut message = NeighbourTableMessage::default();
     message.header.family = version;
     let table = if version == AddressFamily::Inet6 { "ndisc_cache" } else { "arp_cache" };

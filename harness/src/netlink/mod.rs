@@ -22,9 +22,9 @@ const DUMPS: usize = 20;
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until `Namespace::apply`"]
 pub struct Request {
-    /// What is being done; `DEV` in it stands for the device's name.
+    /// What is being done.
     doing: String,
-    /// The index of the device that `doing` is about, or 0.
+    /// The index of the device whose name `doing` ends with, or 0.
     device: u32,
     message: RouteNetlinkMessage,
     flags: u16,
@@ -66,7 +66,7 @@ impl Request {
         Self { doing, device: 0, message, flags, may_be_gone: false, held: None }
     }
 
-    /// The device that stands as `DEV` in what is being done, for the message about a refusal.
+    /// The device with whose name ends what is being done, in the message about a refusal.
     pub(crate) fn about(mut self, index: u32) -> Self {
         self.device = index;
         self
@@ -104,7 +104,7 @@ impl Namespace {
         }
         let name = self.link_name(request.device).ok().flatten();
         let name = name.unwrap_or_else(|| format!("a device with index {}, which is not there", request.device));
-        request.doing.replace("DEV", &name)
+        format!("{} {name}", request.doing)
     }
 
     /// Asks for what matches `message`: one object, or with `dump` all of its kind.
