@@ -94,10 +94,13 @@ impl State {
         self.neighbours.iter().find(|own| own.address == address && own.dev == dev && !own.proxy)
     }
 
-    /// The devices that are set down, but for `lo` and for those that kernel modules make, which nobody sets up.
+    /// The devices that are set down, but for `lo` and for those that modules make in every namespace, which nobody sets
+    /// up (`net.core.fb_tunnels_only_for_init_net`).
     pub(crate) fn down(&self) -> Vec<&str> {
-        let is_of_use = |link: &&Link| !link.up && link.name != "lo" && link.does_arp();
-        self.links.iter().filter(is_of_use).map(|link| link.name.as_str()).collect()
+        const BORN: [&str; 10] =
+            ["lo", "tunl0", "sit0", "gre0", "gretap0", "erspan0", "ip6tnl0", "ip6gre0", "ip_vti0", "ip6_vti0"];
+        let down = self.links.iter().filter(|link| !link.up).map(|link| link.name.as_str());
+        down.filter(|name| !BORN.contains(name)).collect()
     }
 
     /// The links in the columns of `ip -brief link`, and what makes a port a port.
