@@ -33,7 +33,7 @@ use crate::{
     Error, Namespace, Result,
     firewall::{Chain, Rule, Ruleset, Table},
     probe::sys,
-    state::{Address, FdbEntry, Link, Names, Neighbour, Route, State, qdisc},
+    state::{Address, FdbEntry, Link, Names, Neighbour, Nud, Route, State, qdisc},
 };
 
 /// What is in a namespace, as lines of text by kind.
@@ -155,7 +155,7 @@ impl Inventory {
             found.sort();
             lines.insert(kind, found);
         };
-        list(Kind::Link, state.links.iter().map(|link| link_line(&state, link)).collect());
+        list(Kind::Link, state.links.iter().map(link_line).collect());
         list(Kind::Address, state.addresses.iter().filter(|own| lasts(own)).map(address_line).collect());
         list(Kind::Route, state.routes.iter().filter(|route| !route.is_own()).map(route_line).collect());
         list(Kind::Neighbour, state.neighbours.iter().filter(|own| was_set(own)).map(ToString::to_string).collect());
@@ -214,8 +214,8 @@ fn difference(kind: Kind, old: &[String], new: &[String]) -> Vec<Change> {
 }
 
 /// A link as it was made, without what follows from its surroundings.
-fn link_line(state: &State, link: &Link) -> String {
-    let mut text = format!("{} {}", link.name, link.kind.as_deref().unwrap_or("device"));
+fn link_line(link: &Link) -> String {
+    let mut text = format!("{} {}", link.name, if link.kind.is_empty() { "device" } else { &link.kind });
     if let Some(mac) = link.mac {
         text += &format!(" {mac}");
     }
@@ -225,8 +225,8 @@ fn link_line(state: &State, link: &Link) -> String {
             text += &format!(" {}", flag.to_lowercase());
         }
     }
-    if let Some(master) = state.master_of(link) {
-        text += &format!(" master {}", master.name);
+    if let Some(master) = &link.master {
+        text += &format!(" master {master}");
     }
     if link.group != 0 {
         text += &format!(" group {}", link.group);
@@ -243,20 +243,20 @@ fn link_line(state: &State, link: &Link) -> String {
 
 /// Whether the kernel did not make it by itself.
 fn lasts(address: &Address) -> bool {
-    !(address.scope == "link" && address.net.addr().is_ipv6())
+    !(address.scope == "link" && address.address.addr().is_ipv6())
 }
 
 fn address_line(address: &Address) -> String {
-    let settled = Address { tentative: false, ..address.clone() };
+    let settled = Address { tentative: false, deprecated: false, broadcast: None, ..address.clone() };
     format!("{settled} dev {}", address.dev)
 }
 
 fn route_line(route: &Route) -> String {
-    Route { dead: false, ..route.clone() }.to_string()
+    Route { linkdown: false, ..route.clone() }.to_string()
 }
 
 fn was_set(neighbour: &Neighbour) -> bool {
-    neighbour.proxy || neighbour.state == "PERMANENT"
+    neighbour.proxy || neighbour.state == Nud::Permanent
 }
 
 fn stays(entry: &FdbEntry) -> bool {

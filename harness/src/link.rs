@@ -1,7 +1,7 @@
 //! Links: bridges and veth pairs, over `RTM_NEWLINK` and its kin.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     os::fd::{AsFd, AsRawFd},
 };
 
@@ -16,7 +16,7 @@ use rtnetlink::{
     },
 };
 
-use crate::{Error, Mac, Namespace, Result, netlink::Request};
+use crate::{Error, Mac, Namespace, Result, netlink::Request, state::Names};
 
 /// A bridge to be made. Equivalent to `ip link add NAME up type bridge`.
 ///
@@ -332,7 +332,7 @@ impl Namespace {
     }
 
     /// The names of the links with these indexes: a few are asked for one by one, of more all are listed.
-    pub(crate) fn link_names(&self, indexes: impl IntoIterator<Item = u32>) -> Result<HashMap<u32, String>> {
+    pub(crate) fn link_names(&self, indexes: impl IntoIterator<Item = u32>) -> Result<Names> {
         const FEW: usize = 8;
         let indexes: BTreeSet<u32> = indexes.into_iter().collect();
         let links = if indexes.len() > FEW {
@@ -348,7 +348,7 @@ impl Namespace {
 
     /// The name of the link with this index; none where there is no such link.
     pub(crate) fn link_name(&self, index: u32) -> Result<Option<String>> {
-        Ok(self.link_names([index])?.remove(&index))
+        Ok(self.link_names([index])?.known(index).map(str::to_owned))
     }
 
     fn look_up(&self, links: &[&str]) -> Result<Vec<Option<LinkMessage>>> {

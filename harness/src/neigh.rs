@@ -133,3 +133,12 @@ fn message(link: u32, address: IpAddr) -> NeighbourMessage {
     message.attributes.push(NeighbourAttribute::Destination(destination));
     message
 }
+
+/// The address whose neighbour entry it is.
+pub(crate) fn address_of(message: &NeighbourMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some((*address).into()),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    })
+}

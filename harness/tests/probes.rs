@@ -29,7 +29,7 @@ fn tables_are_as_built() {
     expect!(host.link("br0"), Some(Link { kind: "bridge", up: true, state: "UP", mtu: 1500, .. }));
     expect!(host.link("veth1-0"), Some(Link { master: "br0", port_state: "forwarding", carrier: true, .. }));
     expect!(host.link("nothing"), None);
-    expect!(netns1.addresses(), list if list.iter().any(|address| address.to_string() == "veth1-1          10.20.30.41/16 brd 10.20.255.255"));
+    expect!(netns1.addresses(), list if list.iter().any(|address| address.to_string() == "10.20.30.41/16 brd 10.20.255.255 scope global"));
     expect!(netns1.routes(), [first, ..] if first.to_string() == "default via 10.20.0.1 dev veth1-1");
     expect!(host.routes(), list if list.iter().any(|route| route.to_string() == "10.20.0.0/16 dev br0 proto kernel scope link src 10.20.0.1"));
     expect!(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use netproof::{
-    Error, Lab, Node, Result, Target, expect::given, implement::Shared, probe::links::Link, protocol::Description,
+    Error, Lab, Node, Result, Target, expect::given, implement::Shared, protocol::Description, state::Link,
     topology::Interface,
 };
 

@@ -31,8 +31,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// `expect!(PROBE, PATTERN)`, `expect!(PROBE, PATTERN if GUARD)`, each with `, within: DURATION` where 5 s are not right.
 /// Patterns see `&str` and numbers, and the names of [`names`] are in scope in them: a misspelt one does not compile.
 /// Lists are seen as slices of what they are lists of: `expect!(host.routes(), list if list.iter().any(|route| ...))`, and
-/// a pattern for one element names its type by the probe's module: `[routes::Hop { weight: 1, .. }, ..]`, after
-/// `use netproof::probe::routes`.
+/// a pattern for one element names its type by its module: `[state::Address { dynamic: false, .. }, ..]`, after
+/// `use netproof::state`.
 /// The value is what was seen.
 ///
 /// It looks again while there is silence, or a state of the kernel's that may change. An answer is a last word

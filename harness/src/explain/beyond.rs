@@ -30,7 +30,8 @@ impl Walk<'_> {
             return Ok(there);
         }
         let (what, start) = (packet.what(), self.scene.say(out));
-        let kind = self.scene.link(out).and_then(|link| link.kind.as_deref()).unwrap_or("other");
+        let kind =
+            self.scene.link(out).map(|link| link.kind.as_str()).filter(|kind| !kind.is_empty()).unwrap_or("other");
         Err(Stop::Cause(format!(
             "{what} is handed to {start}, and comes out of no other device here: what a device of type {kind} does with it is not followed"
         )))

@@ -126,7 +126,7 @@ impl Walk<'_> {
             None => "no neighbour is found there".into(),
         };
         let address = state.addresses.iter().find(|own| own.dev == *port && own.scope == "global");
-        let remedy = address.map(|own| format!("; {} belongs on {bridge}", own.net)).unwrap_or_default();
+        let remedy = address.map(|own| format!("; {} belongs on {bridge}", own.address)).unwrap_or_default();
         Some(format!(
             "{name} sends what is for {hop} out of {port}, which is a port of {bridge}: what comes back is delivered on {bridge}, so {what}{remedy}"
         ))
@@ -284,7 +284,7 @@ fn per_device(family: &str, dev: &str, name: &str) -> String {
 }
 
 fn has_ipv4(state: &State, dev: &str) -> bool {
-    state.addresses.iter().any(|own| own.dev == dev && own.net.addr().is_ipv4())
+    state.addresses.iter().any(|own| own.dev == dev && own.address.addr().is_ipv4())
 }
 
 pub(super) fn version(address: IpAddr) -> &'static str {

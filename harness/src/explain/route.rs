@@ -30,7 +30,7 @@ impl Walk<'_> {
         } else if !state
             .addresses
             .iter()
-            .any(|own| own.scope == "global" && own.net.addr().is_ipv4() == packet.to.is_ipv4())
+            .any(|own| own.scope == "global" && own.address.addr().is_ipv4() == packet.to.is_ipv4())
         {
             text += &format!(": no device of it has an {} address", version(packet.to));
         }
@@ -90,20 +90,15 @@ const FORBIDS: [&str; 3] = ["unreachable", "prohibit", "blackhole"];
 
 /// The table's route that the kernel takes: the one with the longest prefix.
 fn best<'a>(state: &'a State, table: u32, packet: &Travelling) -> Option<&'a Route> {
-    let covers = |route: &&Route| {
-        let leads = route.to.map_or(route.v6 == packet.to.is_ipv6(), |to| to.contains(&packet.to));
-        leads && route.table == table && !route.dead
-    };
-    let length = |route: &&Route| route.to.map_or(0, |to| to.prefix_len());
+    let covers = |route: &&Route| route.covers(packet.to) && route.table == table && !route.linkdown;
     // Of several of one length, the lowest metric.
-    let rank = |route: &&Route| (length(route), std::cmp::Reverse(route.metric));
+    let rank = |route: &&Route| (route.prefix_len(), std::cmp::Reverse(route.metric));
     state.routes.iter().filter(covers).max_by_key(rank)
 }
 
 /// Whether the rule takes no route of such a short prefix.
 fn is_suppressed(rule: &PolicyRule, route: &Route) -> bool {
-    let length = route.to.map_or(0, |to| to.prefix_len());
-    rule.suppress_prefixlength.is_some_and(|shortest| u32::from(length) <= shortest)
+    rule.suppress_prefixlength.is_some_and(|shortest| u32::from(route.prefix_len()) <= shortest)
 }
 
 /// Whether the rule is known to hold for a packet, which may be bound to a device.

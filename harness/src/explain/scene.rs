@@ -91,7 +91,7 @@ impl Scene {
     /// Whether what leaves by the link goes over no veth and no bridge of its own: a program carries it on, a tunnel, or the
     /// device below it.
     pub fn is_wireless(&self, spot: Spot) -> bool {
-        let wired = |link: &Link| link.is_bridge() || link.kind.as_deref() == Some("veth") || link.name == "lo";
+        let wired = |link: &Link| link.is_bridge() || link.kind == "veth" || link.name == "lo";
         self.link(spot).is_some_and(|link| !wired(link))
     }
 

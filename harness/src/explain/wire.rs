@@ -66,7 +66,7 @@ impl Scene {
         } else {
             String::new()
         };
-        let state = format!("{:?}", port.state).to_lowercase();
+        let state = port.state;
         Some(format!("{}, a port of {}, is in state {state} and forwards nothing{stp}", self.say(spot), bridge.name))
     }
 

@@ -1,12 +1,13 @@
 //! Addresses, much as `ip -brief address` prints them.
 
-use std::{collections::HashMap, fmt, net::Ipv4Addr};
-
-use ipnet::IpNet;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use std::fmt;
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Namespace, Result, watch::Group};
+use crate::{
+    Deadline, Namespace, Result,
+    state::{Address, Table},
+    watch::Group,
+};
 
 impl Namespace {
     /// Looks at every address. Equivalent to `ip address`.
@@ -20,26 +21,6 @@ impl Namespace {
     pub fn addresses(&self) -> Addresses {
         Addresses { namespace: self.clone(), dev: None }
     }
-}
-
-/// An address of a link.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct Address {
-    /// The link's name.
-    pub dev: String,
-    /// The address, with its prefix length.
-    pub address: IpNet,
-    /// The broadcast address that programs are told of it (`SIOCGIFBRDADDR`, netdevice(7)), where one was set.
-    pub broadcast: Option<Ipv4Addr>,
-    /// Whether duplicate address detection (RFC 4862) is still at work.
-    pub tentative: bool,
-    /// Whether duplicate address detection found another owner.
-    pub dadfailed: bool,
-    /// Whether no new connection is to be made from it, as long as there is another (RFC 4862 5.5.4).
-    pub deprecated: bool,
-    /// Whether it was configured for good, not learned.
-    pub permanent: bool,
 }
 
 /// A probe of every address.
@@ -68,7 +49,7 @@ impl Addresses {
         let mut addresses = self.namespace.address_messages()?;
         addresses.retain(|message| dev.is_none_or(|dev| message.header.index == dev));
         let names = self.namespace.link_names(addresses.iter().map(|message| message.header.index))?;
-        Ok(addresses.iter().filter_map(|message| describe(message, &names)).collect())
+        Ok(addresses.iter().filter_map(|message| Address::of(message, &names)).collect())
     }
 }
 
@@ -103,53 +84,8 @@ impl Seen for AddressList {
 
 impl fmt::Display for AddressList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::lines(f, &self.0)
+        super::lines(f, &self.0.iter().map(Address::columns).collect::<Table>().lines())
     }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<16} {}", self.dev, self.address)?;
-        if let Some(broadcast) = self.broadcast {
-            write!(f, " brd {broadcast}")?;
-        }
-        for (flag, word) in [
-            (self.tentative, "tentative"),
-            (self.dadfailed, "dadfailed"),
-            (self.deprecated, "deprecated"),
-            (!self.permanent, "dynamic"),
-        ] {
-            if flag {
-                write!(f, " {word}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn describe(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Address> {
-    let mut local = None;
-    let mut address = None;
-    let mut broadcast = None;
-    let mut flags = AddressFlags::empty();
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(found) => local = Some(*found),
-            AddressAttribute::Address(found) => address = Some(*found),
-            AddressAttribute::Broadcast(found) => broadcast = Some(*found),
-            AddressAttribute::Flags(found) => flags = *found,
-            _ => {}
-        }
-    }
-    Some(Address {
-        dev: names.get(&message.header.index)?.clone(),
-        address: IpNet::new(local.or(address)?, message.header.prefix_len).ok()?,
-        broadcast,
-        tentative: flags.contains(AddressFlags::Tentative),
-        dadfailed: flags.contains(AddressFlags::Dadfailed),
-        deprecated: flags.contains(AddressFlags::Deprecated),
-        permanent: flags.contains(AddressFlags::Permanent),
-    })
 }
 
 #[cfg(test)]
@@ -162,20 +98,19 @@ mod tests {
     #[test]
     fn addresses_come_and_go() {
         let (a, _b) = pair();
-        let shown = || a.addresses().list().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let line = |own: &crate::state::Address| format!("{} {own}", own.dev);
+        let shown = || a.addresses().list().unwrap().iter().map(line).collect::<Vec<_>>();
         let has = |line: &str| shown().iter().any(|shown| shown == line);
-        for line in [
-            "a0               10.0.0.1/24 brd 10.0.0.255",
-            "a0               fd00::1/64",
-            "lo               127.0.0.1/8",
-        ] {
+        for line in
+            ["a0 10.0.0.1/24 brd 10.0.0.255 scope global", "a0 fd00::1/64 scope global", "lo 127.0.0.1/8 scope host"]
+        {
             assert!(has(line), "{line} in {:?}", shown());
         }
         a.set_sysctls(&["accept_dad", "dad_transmits"].map(|name| (format!("net.ipv6.conf.a0.{name}"), "1"))).unwrap();
         a.add_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
-        assert!(has("a0               fd00::7/64 tentative"), "{:?}", shown());
+        assert!(has("a0 fd00::7/64 scope global tentative"), "{:?}", shown());
         a.settle_addresses().unwrap();
-        assert!(has("a0               fd00::7/64"), "{:?}", shown());
+        assert!(has("a0 fd00::7/64 scope global"), "{:?}", shown());
         crate::expect!(a.addresses().on("lo"), list if list.iter().all(|address| address.dev == "lo") && list.len() == 2);
         a.delete_address("a0", "fd00::7/64".parse().unwrap()).unwrap();
         assert!(!shown().iter().any(|line| line.contains("fd00::7")), "{:?}", shown());

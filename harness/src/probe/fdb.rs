@@ -1,31 +1,17 @@
 //! Forwarding databases, as `bridge fdb` prints them.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
-use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use rtnetlink::packet_route::neighbour::NeighbourAttribute;
 
 use super::{Probe, Seen, Watch};
-use crate::{Deadline, Mac, Namespace, Result, watch::Group};
+use crate::{Deadline, Mac, Namespace, Result, state::FdbEntry, watch::Group};
 
 impl Namespace {
     /// Looks at a bridge's forwarding database. Equivalent to `bridge fdb show br BRIDGE`.
     pub fn fdb(&self, bridge: &str) -> Fdb {
         Fdb { namespace: self.clone(), bridge: bridge.into() }
     }
-}
-
-/// An entry of a forwarding database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FdbEntry {
-    /// The MAC address.
-    pub mac: Mac,
-    /// The port that frames to it leave by.
-    pub dev: String,
-    /// The VLAN, where the bridge filters them.
-    pub vlan: Option<u16>,
-    /// Whether it is a device's own address, or was set by hand (`permanent` or `static`): not learned.
-    pub permanent: bool,
 }
 
 /// A probe of a bridge's forwarding database.
@@ -46,11 +32,7 @@ pub struct PortOf {
 
 /// A bridge's forwarding database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FdbList {
-    bridge: String,
-    /// The entries.
-    pub entries: Vec<FdbEntry>,
-}
+pub struct FdbList(pub Vec<FdbEntry>);
 
 /// The port that a MAC address was learned on, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +50,9 @@ impl Fdb {
         let bridge = self.namespace.index(&self.bridge)?;
         let mut entries = self.namespace.fdb_messages()?;
         entries.retain(|message| message.attributes.contains(&NeighbourAttribute::Controller(bridge)));
-        let names = self.namespace.link_names(entries.iter().map(|message| message.header.ifindex))?;
-        Ok(entries.iter().filter_map(|message| describe(message, &names)).collect())
+        let names = self.namespace.link_names(entries.iter().map(|message| message.header.ifindex).chain([bridge]))?;
+        let entries = entries.iter().filter_map(|message| FdbEntry::of(message, &names));
+        Ok(entries.filter(FdbEntry::is_unicast).collect())
     }
 
     /// The port that this MAC address was learned on. Patterns see `Some("veth1-0")` or `None`.
@@ -86,7 +69,7 @@ impl Probe for Fdb {
     }
 
     fn look(&self, _deadline: Deadline) -> Result<FdbList> {
-        Ok(FdbList { bridge: self.bridge.clone(), entries: self.list()? })
+        self.list().map(FdbList)
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
@@ -106,7 +89,7 @@ impl Probe for PortOf {
     }
 
     fn look(&self, _deadline: Deadline) -> Result<Learned> {
-        let entry = self.fdb.list()?.into_iter().find(|entry| entry.mac == self.mac && !entry.permanent);
+        let entry = self.fdb.list()?.into_iter().find(|entry| entry.mac == self.mac && entry.is_learned());
         Ok(Learned { mac: self.mac, port: entry.map(|entry| entry.dev) })
     }
 
@@ -127,7 +110,7 @@ impl Seen for FdbList {
     type As<'a> = &'a [FdbEntry];
 
     fn seen(&self) -> &[FdbEntry] {
-        &self.entries
+        &self.0
     }
 }
 
@@ -141,8 +124,7 @@ impl Seen for Learned {
 
 impl fmt::Display for FdbList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.entries.iter().map(|entry| format!("{entry} master {}", self.bridge)).collect();
-        super::lines(f, &lines)
+        super::lines(f, &self.0)
     }
 }
 
@@ -153,34 +135,6 @@ impl fmt::Display for Learned {
             None => write!(f, "{} was not learned", self.mac),
         }
     }
-}
-
-impl fmt::Display for FdbEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} dev {}", self.mac, self.dev)?;
-        if let Some(vlan) = self.vlan {
-            write!(f, " vlan {vlan}")?;
-        }
-        if self.permanent {
-            write!(f, " permanent")?;
-        }
-        Ok(())
-    }
-}
-
-fn describe(message: &NeighbourMessage, names: &HashMap<u32, String>) -> Option<FdbEntry> {
-    let mut mac = None;
-    let mut vlan = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::from_slice(bytes),
-            NeighbourAttribute::Vlan(id) => vlan = Some(*id),
-            _ => {}
-        }
-    }
-    let mac = mac.filter(|mac| !mac.is_multicast())?;
-    let permanent = matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
-    Some(FdbEntry { mac, dev: names.get(&message.header.ifindex)?.clone(), vlan, permanent })
 }
 
 #[cfg(test)]
@@ -214,10 +168,10 @@ mod tests {
         let p3 = host.index("p3").unwrap();
         host.apply(fdb::set_static(p3, set)).unwrap();
         let entry = host.fdb("br0").list().unwrap().into_iter().find(|entry| entry.mac == set).unwrap();
-        assert!(entry.permanent && entry.dev == "p3", "{entry}");
+        assert!(entry.fixed && entry.dev == "p3", "{entry}");
         host.flush_fdb("br0").unwrap();
         let left = host.fdb("br0").list().unwrap();
-        assert!(left.iter().all(|entry| entry.permanent) && left.contains(&entry), "{left:?}");
+        assert!(left.iter().all(|entry| !entry.is_learned()) && left.contains(&entry), "{left:?}");
         assert_eq!(look(&host.fdb("br0").port_of(one)).to_string(), format!("{one} was not learned"));
 
         host.apply(fdb::delete(p3, set)).unwrap();

@@ -8,11 +8,11 @@ use crate::{
         Probe, Seen, Watch,
         filter::Filter,
         frame::{Frame, Packet},
-        neighbour::State,
         packet::Sentinels,
         tap::Tap,
         traffic,
     },
+    state::Nud,
     watch::Group,
 };
 
@@ -48,7 +48,7 @@ impl Station {
         let mut changes = None;
         loop {
             let neighbours = self.namespace.neighbours().list()?;
-            if neighbours.iter().all(|neighbour| neighbour.state != State::Incomplete) || window.passed() {
+            if neighbours.iter().all(|neighbour| neighbour.state != Nud::Incomplete) || window.passed() {
                 return Ok(());
             }
             match &mut changes {

@@ -1,14 +1,13 @@
 //! Neighbour states, as `ip neigh` prints them.
 
-use std::{collections::HashMap, fmt, net::IpAddr};
-
-use rtnetlink::packet_route::{
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
-    route::RouteType,
-};
+use std::{fmt, net::IpAddr};
 
 use super::{Carries, Journey, Probe, Seen, Watch};
-use crate::{Deadline, Mac, Namespace, Result, Target, watch::Group};
+use crate::{
+    Deadline, Mac, Namespace, Result, Target, neigh,
+    state::{Neighbour, Nud},
+    watch::Group,
+};
 
 impl Namespace {
     /// Looks at every neighbour. Equivalent to `ip neigh`.
@@ -36,50 +35,10 @@ impl Namespace {
 
     fn neighbours_where(&self, wanted: impl Fn(IpAddr) -> bool) -> Result<Vec<Neighbour>> {
         let mut messages = self.neighbour_messages()?;
-        messages.retain(|message| address_of(message).is_some_and(&wanted));
+        messages.retain(|message| neigh::address_of(message).is_some_and(&wanted));
         let names = self.link_names(messages.iter().map(|message| message.header.ifindex))?;
-        Ok(messages.iter().filter_map(|message| describe(message, &names)).collect())
+        Ok(messages.iter().filter_map(|message| Neighbour::of(message, &names)).collect())
     }
-}
-
-/// A neighbour entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Neighbour {
-    /// The address.
-    pub address: IpAddr,
-    /// The device.
-    pub dev: String,
-    /// The MAC address, once it is known.
-    pub mac: Option<Mac>,
-    /// The state.
-    pub state: State,
-}
-
-/// The state of a neighbour entry, in the kernel's names (`NUD_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// Asked for; no answer yet.
-    Incomplete,
-    /// Confirmed a short while ago.
-    Reachable,
-    /// Known, not confirmed for a while.
-    Stale,
-    /// Used while stale; a confirmation by a higher layer is waited for.
-    Delay,
-    /// Used while stale; being asked again.
-    Probing,
-    /// Asked for in vain. The kernel forgets such an entry when it likes, at once where the table is crowded, which all
-    /// namespaces of the machine share (`gc_thresh1` in Documentation/networking/ip-sysctl.rst): a claim that has to
-    /// hold beside others takes [`State::Absent`] for it, too.
-    Failed,
-    /// Set for good.
-    Permanent,
-    /// Needs no asking: set so, or on a device without ARP. As with `ip neigh`, not among all [`Neighbours`].
-    Noarp,
-    /// There is no entry.
-    Absent,
 }
 
 /// A probe of every neighbour.
@@ -119,7 +78,7 @@ impl Neighbours {
     /// Lists them: of both IP versions, without those that need no asking.
     pub fn list(&self) -> Result<Vec<Neighbour>> {
         let mut all = self.namespace.neighbours_where(|_| true)?;
-        all.retain(|neighbour| neighbour.state != State::Noarp);
+        all.retain(|neighbour| neighbour.state != Nud::Noarp);
         Ok(all)
     }
 }
@@ -142,7 +101,7 @@ impl OneNeighbour {
         self.dev.as_deref().map(|dev| self.namespace.index(dev)).transpose()?;
         let mut found = self.namespace.neighbours_where(|address| address == self.target.address)?;
         found.retain(|entry| self.dev.as_ref().is_none_or(|dev| *dev == entry.dev));
-        Ok(found.into_iter().min_by_key(|entry| matches!(entry.state, State::Incomplete | State::Failed)))
+        Ok(found.into_iter().min_by_key(|entry| matches!(entry.state, Nud::Incomplete | Nud::Failed)))
     }
 }
 
@@ -227,10 +186,10 @@ impl Seen for NeighbourList {
 }
 
 impl Seen for MaybeNeighbour {
-    type As<'a> = State;
+    type As<'a> = Nud;
 
-    fn seen(&self) -> State {
-        self.0.as_ref().map_or(State::Absent, |entry| entry.state)
+    fn seen(&self) -> Nud {
+        self.0.as_ref().map_or(Nud::Absent, |entry| entry.state)
     }
 }
 
@@ -266,47 +225,6 @@ impl fmt::Display for MaybeMac {
     }
 }
 
-/// As `ip neigh` prints it.
-impl fmt::Display for Neighbour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} dev {}", self.address, self.dev)?;
-        if let Some(mac) = self.mac {
-            write!(f, " lladdr {mac}")?;
-        }
-        let state =
-            if self.state == State::Probing { "PROBE".into() } else { format!("{:?}", self.state).to_uppercase() };
-        write!(f, " {state}")
-    }
-}
-
-fn describe(message: &NeighbourMessage, names: &HashMap<u32, String>) -> Option<Neighbour> {
-    let mac = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::LinkLayerAddress(bytes) => Mac::from_slice(bytes),
-        _ => None,
-    });
-    let state = match message.header.state {
-        NeighbourState::Incomplete => State::Incomplete,
-        NeighbourState::Reachable => State::Reachable,
-        NeighbourState::Stale => State::Stale,
-        NeighbourState::Delay => State::Delay,
-        NeighbourState::Probe => State::Probing,
-        NeighbourState::Failed => State::Failed,
-        NeighbourState::Permanent => State::Permanent,
-        NeighbourState::Noarp if message.header.kind == RouteType::Unicast => State::Noarp,
-        // Multicast and loopback: nobody is asked.
-        _ => return None,
-    };
-    Some(Neighbour { address: address_of(message)?, dev: names.get(&message.header.ifindex)?.clone(), mac, state })
-}
-
-fn address_of(message: &NeighbourMessage) -> Option<IpAddr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some((*address).into()),
-        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some((*address).into()),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -321,10 +239,10 @@ mod tests {
     const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
     /// Its state once nobody asks for it any more, by the kernel's own announcements.
-    fn settled(probe: &OneNeighbour) -> State {
+    fn settled(probe: &OneNeighbour) -> Nud {
         let deadline = Deadline::after(std::time::Duration::from_secs(5));
         let mut watch = probe.watch().unwrap();
-        while look(probe).seen() == State::Incomplete {
+        while look(probe).seen() == Nud::Incomplete {
             assert!(watch.wait(deadline).unwrap(), "{}", look(probe));
         }
         look(probe).seen()
@@ -338,24 +256,24 @@ mod tests {
         let (a, b) = pair();
         let known = a.neighbour(IpAddr::from(THERE)).on("a0");
         a.flush_neighbours().unwrap();
-        assert_eq!(look(&known).seen(), State::Absent);
+        assert_eq!(look(&known).seen(), Nud::Absent);
         assert!(look(&a.ping(IpAddr::from(THERE))).answered());
-        assert_eq!(look(&known).seen(), State::Reachable);
+        assert_eq!(look(&known).seen(), Nud::Reachable);
         let mac = b.link("b0").read().unwrap().unwrap().mac;
         assert_eq!(look(&known.clone().mac()).seen(), mac);
         assert_eq!(look(&known).to_string(), format!("10.0.0.2 dev a0 lladdr {} REACHABLE", mac.unwrap()));
-        assert_eq!(look(&a.neighbour(IpAddr::from(THERE)).on("lo")).seen(), State::Absent);
+        assert_eq!(look(&a.neighbour(IpAddr::from(THERE)).on("lo")).seen(), Nud::Absent);
 
         a.flush_neighbours().unwrap();
-        assert_eq!(look(&known).seen(), State::Absent);
+        assert_eq!(look(&known).seen(), Nud::Absent);
         let index = a.index("a0").unwrap();
         a.apply(neigh::set_permanent(index, THERE.into(), Mac([2, 0, 0, 0, 0, 9]))).unwrap();
         a.flush_neighbours().unwrap();
-        assert_eq!(look(&known).seen(), State::Permanent);
+        assert_eq!(look(&known).seen(), Nud::Permanent);
         a.apply(neigh::set_noarp(index, THERE.into(), Mac([2, 0, 0, 0, 0, 9]))).unwrap();
-        assert_eq!((look(&known).seen(), a.neighbours().list().unwrap()), (State::Noarp, vec![]));
+        assert_eq!((look(&known).seen(), a.neighbours().list().unwrap()), (Nud::Noarp, vec![]));
         a.apply(neigh::delete(index, THERE.into())).unwrap();
-        assert_eq!(look(&known).seen(), State::Absent);
+        assert_eq!(look(&known).seen(), Nud::Absent);
         let again = neigh::delete(index, THERE.into());
         assert!(a.apply(again.clone()).is_err() && a.apply(again.may_be_gone()).is_ok());
     }
@@ -392,13 +310,14 @@ mod tests {
         let started = std::time::Instant::now();
         assert!(!look(&a.ping(IpAddr::from(NOBODY))).answered());
         let state = settled(&nobody);
-        assert!(matches!(state, State::Failed | State::Absent), "{state:?}");
+        assert!(matches!(state, Nud::Failed | Nud::Absent), "{state:?}");
         assert!(started.elapsed() < std::time::Duration::from_millis(2500), "{:?}", started.elapsed());
         let failed = MaybeNeighbour(Some(Neighbour {
             address: NOBODY.into(),
             dev: "a0".into(),
             mac: None,
-            state: State::Failed,
+            state: Nud::Failed,
+            proxy: false,
         }));
         assert_eq!(failed.to_string(), "10.0.0.9 dev a0 FAILED");
     }

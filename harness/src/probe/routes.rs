@@ -1,19 +1,17 @@
 //! Routes, as `ip route` prints them.
 
-use std::{collections::HashMap, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
-use ipnet::IpNet;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{
-        RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteScope, RouteType,
-    },
+    route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType},
 };
 
 use super::{Probe, Seen, Watch};
 use crate::{
     Deadline, Error, Namespace, Result,
-    route::{device, ip, next_hops, via},
+    route::{device, next_hops},
+    state::Route,
     topology::Destination,
     watch::Group,
 };
@@ -49,48 +47,6 @@ impl Namespace {
 }
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
-
-/// A route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Route {
-    /// Where it leads.
-    pub to: Destination,
-    /// Whether it is an IPv6 route.
-    pub v6: bool,
-    /// The next hop; `None`: on-link, or there are several.
-    pub via: Option<IpAddr>,
-    /// The device; `None` where there are several next hops.
-    pub dev: Option<String>,
-    /// The next hops of a multipath route; none for any other.
-    pub hops: Vec<Hop>,
-    /// The source address that it prefers.
-    pub src: Option<IpAddr>,
-    /// Who made it: `kernel`, `boot`, `static`, `ra`.
-    pub protocol: String,
-    /// Its scope: `global`, `link`, `host`.
-    pub scope: String,
-    /// Its kind: `unicast`, `unreachable`, `blackhole`.
-    pub kind: String,
-    /// Its metric.
-    pub metric: u32,
-    /// Whether its device has no carrier.
-    pub linkdown: bool,
-}
-
-/// One of the next hops of a multipath route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Hop {
-    /// The next hop; `None`: on-link.
-    pub via: Option<IpAddr>,
-    /// The device.
-    pub dev: String,
-    /// Its share of the flows, from 1.
-    pub weight: u16,
-    /// Whether its device has no carrier.
-    pub linkdown: bool,
-}
 
 /// A probe of a table's routes.
 #[derive(Clone, Debug)]
@@ -134,9 +90,8 @@ impl Routes {
         let mut routes = self.namespace.route_messages()?;
         routes.retain(|route| is_in_table(route, self.table) && dev.is_none_or(|dev| devices(route).contains(&dev)));
         let names = self.namespace.link_names(routes.iter().flat_map(devices))?;
-        let mut routes: Vec<Route> = routes.iter().map(|route| describe(route, &names)).collect();
-        routes.retain(|route| to.is_none_or(|to| route.is_to(to)));
-        Ok(routes)
+        let routes = routes.iter().map(|route| Route::of(route, &names));
+        Ok(routes.filter(|route| to.is_none_or(|to| is_to(route, to))).collect())
     }
 }
 
@@ -179,55 +134,12 @@ impl fmt::Display for RouteList {
     }
 }
 
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kind != "unicast" {
-            write!(f, "{} ", self.kind)?;
+fn is_to(route: &Route, to: Destination) -> bool {
+    match to {
+        Destination::Prefix(net) if net.prefix_len() == 0 => {
+            route.to == Destination::Default && route.v6 == net.addr().is_ipv6()
         }
-        write!(f, "{}", self.to)?;
-        if let Some(via) = self.via {
-            write!(f, " via {via}")?;
-        }
-        if let Some(dev) = &self.dev {
-            write!(f, " dev {dev}")?;
-        }
-        if self.protocol != "boot" {
-            write!(f, " proto {}", self.protocol)?;
-        }
-        if self.scope != "global" {
-            write!(f, " scope {}", self.scope)?;
-        }
-        if let Some(src) = self.src {
-            write!(f, " src {src}")?;
-        }
-        if self.metric != 0 {
-            write!(f, " metric {}", self.metric)?;
-        }
-        if self.linkdown {
-            write!(f, " linkdown")?;
-        }
-        for hop in &self.hops {
-            write!(f, "\n        nexthop")?;
-            if let Some(via) = hop.via {
-                write!(f, " via {via}")?;
-            }
-            write!(f, " dev {} weight {}", hop.dev, hop.weight)?;
-            if hop.linkdown {
-                write!(f, " linkdown")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Route {
-    fn is_to(&self, to: Destination) -> bool {
-        match to {
-            Destination::Prefix(net) if net.prefix_len() == 0 => {
-                self.to == Destination::Default && self.v6 == net.addr().is_ipv6()
-            }
-            other => self.to == other,
-        }
+        other => route.to == other,
     }
 }
 
@@ -265,69 +177,15 @@ fn devices(message: &RouteMessage) -> Vec<u32> {
         .collect()
 }
 
-/// A route message in words; `names` gives links their names.
-fn describe(message: &RouteMessage, names: &HashMap<u32, String>) -> Route {
-    let v6 = message.header.address_family == AddressFamily::Inet6;
-    let name = |index: &u32| names.get(index).cloned().unwrap_or_else(|| format!("if{index}"));
-    let mut route = Route {
-        to: Destination::Default,
-        v6,
-        via: via(&message.attributes),
-        dev: device(&message.attributes).as_ref().map(name),
-        hops: next_hops(&message.attributes).iter().map(|hop| Hop::of(hop, name(&hop.interface_index))).collect(),
-        src: None,
-        protocol: message.header.protocol.to_string(),
-        scope: scope(message.header.scope, v6),
-        kind: format!("{:?}", message.header.kind).to_lowercase(),
-        metric: 0,
-        linkdown: message.header.flags.bits() & u32::from(RouteNextHopFlags::Linkdown.bits()) != 0,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => {
-                let length = message.header.destination_prefix_length;
-                route.to = ip(address).and_then(|ip| IpNet::new(ip, length).ok()).map_or(route.to, Destination::Prefix);
-            }
-            RouteAttribute::PrefSource(address) => route.src = ip(address),
-            RouteAttribute::Priority(metric) => route.metric = *metric,
-            _ => {}
-        }
-    }
-    // The kernel's usual metric for IPv6 says nothing.
-    if v6 && matches!(route.metric, 256 | 1024) {
-        route.metric = 0;
-    }
-    route
-}
-
-impl Hop {
-    fn of(hop: &RouteNextHop, dev: String) -> Self {
-        Self {
-            via: via(&hop.attributes),
-            dev,
-            // The kernel counts from 0.
-            weight: u16::from(hop.hops) + 1,
-            linkdown: hop.flags.contains(RouteNextHopFlags::Linkdown),
-        }
-    }
-}
-
-fn scope(scope: RouteScope, v6: bool) -> String {
-    match scope {
-        RouteScope::Universe => "global".into(),
-        _ if v6 => "global".into(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rtnetlink::packet_route::route::{RouteAddress, RouteProtocol, RouteVia};
+    use rtnetlink::packet_route::route::{RouteAddress, RouteNextHop, RouteProtocol, RouteScope, RouteVia};
 
     use super::*;
     use crate::{
         expect,
         probe::testing::{look, pair},
+        state::Names,
     };
 
     /// The next hop of a route may be of the other IP version: such a route is not on-link.
@@ -337,7 +195,7 @@ mod tests {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(hop)));
-        assert_eq!(describe(&message, &HashMap::new()).via, Some(hop.into()));
+        assert_eq!(Route::of(&message, &Names::default()).via, Some(hop.into()));
     }
 
     /// Routes are picked by prefix and device, and one of several next hops has them all.
@@ -381,14 +239,15 @@ mod tests {
         };
         expect!(a.routes().table(100), []);
         a.apply(local(100)).unwrap();
-        expect!(a.routes().table(100), [route] if route.to_string() == "local default dev lo proto unspec scope host");
+        expect!(a.routes().table(100), [route] if route.to_string() == "local default dev lo table 100 scope host");
         expect!(a.routes().table(255).to(std::net::Ipv4Addr::new(10, 0, 0, 1)), [route] if route.kind == "local");
         let error = a.routes().on("a7").list().unwrap_err().to_string();
         assert!(error.contains("No such device"), "{error}");
         expect!(a.routes().to("fd00::/64").on("a0"), [route] if route.v6);
         expect!(a.routes().on("lo"), []);
         let seen = look(&a.routes().to("198.51.100.0/24").on("a0")).to_string();
-        let hops = "198.51.100.0/24 proto static\n        nexthop via 10.0.0.2 dev a0 weight 3\n        nexthop via 10.0.0.3 dev a0 weight 4";
+        let hops =
+            "198.51.100.0/24 proto static nexthop via 10.0.0.2 dev a0 weight 3 nexthop via 10.0.0.3 dev a0 weight 4";
         assert_eq!(seen, hops);
         let error = a.routes().to("10.0.0.300/24").list().unwrap_err().to_string();
         assert!(error.contains("neither a prefix nor"), "{error}");

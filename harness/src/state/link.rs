@@ -6,11 +6,12 @@ use rtnetlink::packet_route::{
     AddressFamily,
     link::{
         AfSpecBridge, BridgePortState, BridgeStpState, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort, InfoData,
-        InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+        InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Stats64,
     },
 };
 
-use crate::{Mac, Namespace, Result};
+use super::{Names, Table};
+use crate::{Mac, Namespace, Result, link};
 
 /// A link: a veth end, a bridge, the loopback device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Its kind: `veth`, `bridge`; none for the loopback device.
-    pub kind: Option<String>,
+    /// Its kind: `veth`, `bridge`; empty for the loopback device.
+    pub kind: String,
     /// Its MAC address.
     pub mac: Option<Mac>,
     /// Its MTU in bytes.
@@ -30,12 +31,12 @@ pub struct Link {
     pub up: bool,
     /// Whether it has a carrier (`IFF_LOWER_UP`): of a veth, whether its peer is up too.
     pub carrier: bool,
-    /// Its operational state in the words of `ip -br link`: `UP`, `DOWN`, `LOWERLAYERDOWN`, `UNKNOWN`.
-    pub oper: String,
+    /// Its operational state (RFC 2863) in the words of `ip -br link`: `UP`, `DOWN`, `LOWERLAYERDOWN`, `UNKNOWN`.
+    pub state: String,
     /// `ip -br link`'s flags.
     pub flags: Vec<String>,
-    /// The index of the bridge that it is a port of.
-    pub master: Option<u32>,
+    /// The bridge that it is a port of.
+    pub master: Option<String>,
     /// Its link group.
     pub group: u32,
     /// The other end of a veth.
@@ -44,8 +45,11 @@ pub struct Link {
     pub port: Option<Port>,
     /// What it is as a bridge.
     pub bridge: Option<BridgeOptions>,
-    /// The VLANs that it belongs to as a port; none where the kernel has no VLAN filtering.
+    /// The VLANs that it belongs to as a port; none where the kernel has no VLAN filtering, and of a link that was asked
+    /// for alone.
     pub vlans: Vec<Vlan>,
+    /// How many frames it dropped instead of sending, and on receipt (`tx_dropped`, `rx_dropped`).
+    pub dropped: (u64, u64),
 }
 
 /// The other end of a veth.
@@ -129,8 +133,11 @@ pub struct Vlan {
     pub untagged: bool,
 }
 
-pub(super) fn read(namespace: &Namespace) -> Result<Vec<Link>> {
-    let mut links: Vec<Link> = namespace.link_messages()?.iter().map(Link::of).collect();
+pub(crate) fn read(namespace: &Namespace) -> Result<Vec<Link>> {
+    let messages = namespace.link_messages()?;
+    let name = |message: &LinkMessage| Some((message.header.index, link::name_of(message)?.to_owned()));
+    let names: Names = messages.iter().filter_map(name).collect();
+    let mut links: Vec<Link> = messages.iter().map(|message| Link::of(message, &names)).collect();
     if links.iter().any(|link| link.bridge.is_some_and(|bridge| bridge.vlan_filtering)) {
         let mut message = LinkMessage::default();
         message.header.interface_family = AddressFamily::Bridge;
@@ -162,17 +169,17 @@ fn vlans(message: &LinkMessage) -> Vec<Vlan> {
 }
 
 impl Link {
-    fn of(message: &LinkMessage) -> Self {
+    pub(crate) fn of(message: &LinkMessage, names: &Names) -> Self {
         let flags = message.header.flags;
         let mut link = Self {
             index: message.header.index,
             name: String::new(),
-            kind: None,
+            kind: String::new(),
             mac: None,
             mtu: 0,
             up: flags.contains(LinkFlags::Up),
             carrier: flags.contains(LinkFlags::LowerUp),
-            oper: "UNKNOWN".into(),
+            state: "UNKNOWN".into(),
             flags: flag_names(flags),
             master: None,
             group: 0,
@@ -180,6 +187,7 @@ impl Link {
             port: None,
             bridge: None,
             vlans: Vec::new(),
+            dropped: (0, 0),
         };
         let (mut peer, mut nsid) = (None, None);
         for attribute in &message.attributes {
@@ -187,22 +195,25 @@ impl Link {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Address(mac) => link.mac = Mac::from_slice(mac),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-                LinkAttribute::OperState(state) => link.oper = format!("{state:?}").to_uppercase(),
-                LinkAttribute::Controller(master) => link.master = Some(*master),
+                LinkAttribute::OperState(state) => link.state = format!("{state:?}").to_uppercase(),
+                LinkAttribute::Controller(master) => link.master = Some(names.of(*master)),
                 LinkAttribute::Group(group) => link.group = *group,
                 LinkAttribute::Link(index) => peer = Some(*index),
                 LinkAttribute::LinkNetNsId(id) => nsid = Some(*id),
+                LinkAttribute::Stats64(Stats64 { tx_dropped, rx_dropped, .. }) => {
+                    link.dropped = (*tx_dropped, *rx_dropped);
+                }
                 LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| link.learn(info)),
                 _ => {}
             }
         }
-        link.peer = peer.filter(|_| link.kind.as_deref() == Some("veth")).map(|index| Peer { index, nsid });
+        link.peer = peer.filter(|_| link.kind == "veth").map(|index| Peer { index, nsid });
         link
     }
 
     fn learn(&mut self, info: &LinkInfo) {
         match info {
-            LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
+            LinkInfo::Kind(kind) => self.kind = kind.to_string(),
             LinkInfo::Data(InfoData::Bridge(options)) => self.bridge = Some(BridgeOptions::of(options)),
             LinkInfo::PortData(InfoPortData::BridgePort(options)) => self.port = Some(Port::of(options)),
             _ => {}
@@ -226,8 +237,14 @@ impl Link {
         self.peer.filter(|peer| peer.nsid.is_none()).map(|peer| peer.index)
     }
 
-    /// Name, state, MAC address, flags, and the rest in words; `master` and `peer` by their names.
-    pub(super) fn columns(&self, master: Option<&str>, peer: Option<&str>) -> Vec<String> {
+    /// Links in the columns of `ip -brief link`, and what makes a port a port.
+    pub(crate) fn table(links: &[Self]) -> Table {
+        let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
+        links.iter().map(|link| link.columns(link.peer_here().and_then(name))).collect()
+    }
+
+    /// Name, state, MAC address, flags, and the rest in words; its peer by its name, where that is known.
+    fn columns(&self, peer: Option<&str>) -> Vec<String> {
         let name = match (self.peer, peer) {
             (_, Some(peer)) => format!("{}@{peer}", self.name),
             (Some(peer), None) => format!("{}@if{}", self.name, peer.index),
@@ -235,7 +252,7 @@ impl Link {
         };
         let mac = self.mac.map(|mac| mac.to_string()).unwrap_or_default();
         let mut rest = format!("mtu {}", self.mtu);
-        if let Some(master) = master {
+        if let Some(master) = &self.master {
             rest += &format!(" master {master}");
         }
         for words in [self.port.map(|port| port.to_string()), self.bridge.map(|bridge| bridge.to_string())] {
@@ -244,7 +261,7 @@ impl Link {
         for vlan in &self.vlans {
             rest += &format!(" {vlan}");
         }
-        vec![name, self.oper.clone(), mac, format!("<{}>", self.flags.join(",")), rest]
+        vec![name, self.state.clone(), mac, format!("<{}>", self.flags.join(",")), rest]
     }
 }
 
@@ -308,12 +325,38 @@ impl PortState {
             _ => Self::Disabled,
         }
     }
+
+    /// In the words of `bridge link`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        }
+    }
+}
+
+/// In the words of `bridge link`.
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// In the words of `bridge link`: `state forwarding`, and the options that are not as a new port has them.
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "state {}{}", format!("{:?}", self.state).to_lowercase(), self.options())
+        write!(f, "state {}{}", self.state, self.options())
+    }
+}
+
+/// As `ip -brief link` prints it, and what makes a port a port.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.columns(None).join(" "))
     }
 }
 

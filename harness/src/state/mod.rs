@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 use crate::{Namespace, Result, firewall::Ruleset};
 
 mod address;
-mod link;
+pub(crate) mod link;
 mod neighbour;
 mod nsid;
 pub(crate) mod qdisc;
@@ -18,8 +18,8 @@ pub(crate) use self::nsid::Numbers;
 pub use self::{
     address::Address,
     link::{BridgeOptions, Link, Peer, Port, PortState, Vlan},
-    neighbour::{FdbEntry, Neighbour},
-    route::{Question, Route},
+    neighbour::{FdbEntry, Neighbour, Nud},
+    route::{Hop, Question, Route},
     table::Table,
 };
 
@@ -74,18 +74,18 @@ impl State {
     /// The bridge that the link is a port of.
     #[must_use]
     pub fn master_of(&self, link: &Link) -> Option<&Link> {
-        link.master.and_then(|index| self.link_at(index))
+        link.master.as_deref().and_then(|name| self.link(name))
     }
 
     /// The ports of the bridge.
-    pub fn ports_of(&self, bridge: &Link) -> impl Iterator<Item = &Link> {
-        self.links.iter().filter(move |link| link.master == Some(bridge.index))
+    pub fn ports_of<'a>(&'a self, bridge: &'a Link) -> impl Iterator<Item = &'a Link> {
+        self.links.iter().filter(move |link| link.master.as_deref() == Some(&bridge.name))
     }
 
     /// The address, where the namespace has it.
     #[must_use]
     pub fn address(&self, address: IpAddr) -> Option<&Address> {
-        self.addresses.iter().find(|own| own.net.addr() == address)
+        self.addresses.iter().find(|own| own.address.addr() == address)
     }
 
     /// What the namespace knows of the neighbour with this address, on this device.
@@ -106,8 +106,7 @@ impl State {
     /// The links in the columns of `ip -brief link`, and what makes a port a port.
     #[must_use]
     pub fn links_table(&self) -> Table {
-        let of = |index: Option<u32>| index.and_then(|index| self.link_at(index)).map(|link| link.name.as_str());
-        self.links.iter().map(|link| link.columns(of(link.master), of(link.peer_here()))).collect()
+        Link::table(&self.links)
     }
 
     /// The addresses in the columns of `ip -brief address`.
@@ -122,7 +121,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = |lines: Vec<String>| lines.into_iter().map(|line| vec![line]).collect::<Table>();
         let shown = self.routes.iter().filter(|route| !route.is_own());
-        let neighbours = self.neighbours.iter().filter(|neighbour| !neighbour.is_noarp());
+        let neighbours = self.neighbours.iter().filter(|neighbour| neighbour.state != Nud::Noarp);
         let fdb = self.fdb.iter().filter(|entry| entry.is_unicast());
         for (command, table) in [
             ("ip -br link", self.links_table()),
@@ -142,16 +141,28 @@ impl fmt::Display for State {
 }
 
 /// The names of links by their index.
+#[derive(Debug, Default)]
 pub(crate) struct Names(HashMap<u32, String>);
 
 impl Names {
     pub(crate) fn of_links(links: &[Link]) -> Self {
-        Self(links.iter().map(|link| (link.index, link.name.clone())).collect())
+        links.iter().map(|link| (link.index, link.name.clone())).collect()
     }
 
-    /// `if7` for one that has come since.
+    /// `if7` for one that has come since, or is gone.
     fn of(&self, index: u32) -> String {
-        self.0.get(&index).cloned().unwrap_or_else(|| format!("if{index}"))
+        self.known(index).map_or_else(|| format!("if{index}"), str::to_owned)
+    }
+
+    /// None for one that has come since, or is gone.
+    pub(crate) fn known(&self, index: u32) -> Option<&str> {
+        self.0.get(&index).map(String::as_str)
+    }
+}
+
+impl FromIterator<(u32, String)> for Names {
+    fn from_iter<I: IntoIterator<Item = (u32, String)>>(names: I) -> Self {
+        Self(names.into_iter().collect())
     }
 }
 

@@ -4,12 +4,12 @@ use std::{fmt, net::IpAddr};
 
 use rtnetlink::packet_route::{
     AddressFamily,
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
+    neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::RouteType,
 };
 
 use super::Names;
-use crate::{Mac, Namespace, Result};
+use crate::{Mac, Namespace, Result, neigh::address_of};
 
 /// What a namespace knows of a neighbour: an ARP or ND entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,36 @@ pub struct Neighbour {
     pub dev: String,
     /// Its MAC address, where it is known.
     pub mac: Option<Mac>,
-    /// The kernel's name of its state, as `ip neigh` prints it: `REACHABLE`, `INCOMPLETE`, `FAILED`.
-    pub state: String,
-    /// Whether it is answered for (`ip neigh add proxy`).
+    /// Its state.
+    pub state: Nud,
+    /// Whether it is answered for (`ip neigh add proxy`): it has no state then.
     pub proxy: bool,
+}
+
+/// The state of a neighbour entry, in the kernel's names (`NUD_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Nud {
+    /// Asked for; no answer yet.
+    Incomplete,
+    /// Confirmed a short while ago.
+    Reachable,
+    /// Known, not confirmed for a while.
+    Stale,
+    /// Used while stale; a confirmation by a higher layer is waited for.
+    Delay,
+    /// Used while stale; being asked again.
+    Probing,
+    /// Asked for in vain. The kernel forgets such an entry when it likes, at once where the table is crowded, which all
+    /// namespaces of the machine share (`gc_thresh1` in Documentation/networking/ip-sysctl.rst): a claim that has to
+    /// hold beside others takes [`Nud::Absent`] for it, too.
+    Failed,
+    /// Set for good.
+    Permanent,
+    /// Needs no asking: set so, or on a device without ARP. As with `ip neigh`, not among all [`neighbours`](Namespace::neighbours).
+    Noarp,
+    /// There is no entry.
+    Absent,
 }
 
 /// Where a bridge sends frames for a MAC address.
@@ -61,39 +87,34 @@ pub(super) fn read_fdb(namespace: &Namespace, names: &Names) -> Result<Vec<FdbEn
 }
 
 impl Neighbour {
-    fn of(message: &NeighbourMessage, names: &Names) -> Option<Self> {
-        let address = message.attributes.iter().find_map(|attribute| match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(IpAddr::from(*address)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(IpAddr::from(*address)),
-            _ => None,
-        })?;
-        if matches!(message.header.kind, RouteType::Multicast | RouteType::Broadcast) {
-            return None;
-        }
-        Some(Self {
-            address,
-            dev: names.of(message.header.ifindex),
-            mac: mac(message),
-            state: message.header.state.to_string().to_uppercase(),
-            proxy: message.header.flags.contains(NeighbourFlags::Proxy),
-        })
-    }
-
-    /// Whether it stands for a device that needs no neighbours (the loopback device's own entries).
-    #[must_use]
-    pub fn is_noarp(&self) -> bool {
-        self.state == "NOARP"
+    /// None of a group's or an own address, of which nobody is asked, and of one that is not in use.
+    pub(crate) fn of(message: &NeighbourMessage, names: &Names) -> Option<Self> {
+        let proxy = message.header.flags.contains(NeighbourFlags::Proxy);
+        let state = match message.header.state {
+            _ if proxy => Nud::Absent,
+            NeighbourState::Incomplete => Nud::Incomplete,
+            NeighbourState::Reachable => Nud::Reachable,
+            NeighbourState::Stale => Nud::Stale,
+            NeighbourState::Delay => Nud::Delay,
+            NeighbourState::Probe => Nud::Probing,
+            NeighbourState::Failed => Nud::Failed,
+            NeighbourState::Permanent => Nud::Permanent,
+            NeighbourState::Noarp if message.header.kind == RouteType::Unicast => Nud::Noarp,
+            _ => return None,
+        };
+        let (address, dev) = (address_of(message)?, names.of(message.header.ifindex));
+        Some(Self { address, dev, mac: mac(message), state, proxy })
     }
 
     /// Whether frames are sent to its MAC address.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        matches!(self.state.as_str(), "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "PERMANENT")
+        matches!(self.state, Nud::Reachable | Nud::Stale | Nud::Delay | Nud::Probing | Nud::Permanent)
     }
 }
 
 impl FdbEntry {
-    fn of(message: &NeighbourMessage, names: &Names) -> Option<Self> {
+    pub(crate) fn of(message: &NeighbourMessage, names: &Names) -> Option<Self> {
         let find = |wanted: fn(&NeighbourAttribute) -> Option<u32>| message.attributes.iter().find_map(wanted);
         let master = find(|attribute| match attribute {
             NeighbourAttribute::Controller(index) => Some(*index),
@@ -141,7 +162,17 @@ impl fmt::Display for Neighbour {
         if let Some(mac) = self.mac {
             write!(f, " lladdr {mac}")?;
         }
-        write!(f, " {}", if self.proxy { "proxy" } else { &self.state })
+        if self.proxy { f.write_str(" proxy") } else { write!(f, " {}", self.state) }
+    }
+}
+
+/// As `ip neigh` prints it: `REACHABLE`, `INCOMPLETE`, `PROBE`.
+impl fmt::Display for Nud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Probing => f.pad("PROBE"),
+            other => f.pad(&format!("{other:?}").to_uppercase()),
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use rtnetlink::{
     packet_core::Nla,
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+        route::{
+            RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+            RouteProtocol, RouteScope,
+        },
     },
 };
 
@@ -16,20 +19,23 @@ use crate::{
     Error, Namespace, Result,
     addr::family,
     route::{address, device, ip, next_hops, via},
+    topology::Destination,
 };
 
 /// A route, or the kernel's answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {
-    /// The prefix that it is for; none: everything (`default`).
-    pub to: Option<IpNet>,
+    /// Where it leads.
+    pub to: Destination,
     /// Whether it is of IPv6.
     pub v6: bool,
-    /// The next hop; none: on-link.
+    /// The next hop; none: on-link, or there are several.
     pub via: Option<IpAddr>,
-    /// The device.
+    /// The device; none where there are several next hops.
     pub dev: Option<String>,
+    /// The next hops of a multipath route; none of any other.
+    pub hops: Vec<Hop>,
     /// The source address that packets get which have none yet.
     pub src: Option<IpAddr>,
     /// Its table: 254 is `main`, 255 `local`.
@@ -42,13 +48,26 @@ pub struct Route {
     pub scope: String,
     /// Its metric; the lowest of several wins.
     pub metric: u32,
-    /// What sets it apart besides, in the words of `ip route`: `mtu 1300 advmss 1260`, `tos 0x10`, the next hops of a
-    /// multipath route; none, mostly.
+    /// What sets it apart besides, in the words of `ip route`: `mtu 1300 advmss 1260`, `tos 0x10`; none, mostly.
     pub options: String,
     /// It does not work now: its device is down, or has no carrier.
-    pub dead: bool,
+    pub linkdown: bool,
     /// Its next hop was learned by an ICMP redirect.
     pub redirected: bool,
+}
+
+/// One of the next hops of a multipath route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hop {
+    /// The next hop; none: on-link.
+    pub via: Option<IpAddr>,
+    /// The device.
+    pub dev: String,
+    /// Its share of the flows, from 1.
+    pub weight: u16,
+    /// It does not work now: its device is down, or has no carrier.
+    pub linkdown: bool,
 }
 
 /// Which way a packet goes: `ip route get TO from FROM iif IIF oif OIF mark MARK`.
@@ -89,7 +108,7 @@ impl Question {
                     _ => None,
                 });
                 let Some(route) = route else { return Ok(Err(io::ErrorKind::UnexpectedEof.into())) };
-                let names = Names(namespace.link_names(device(&route.attributes))?);
+                let names = namespace.link_names(device(&route.attributes))?;
                 Ok(Ok(Route::of(route, &names)))
             }
             Err(Error::Kernel { source, .. }) if source.raw_os_error().is_some() => Ok(Err(source)),
@@ -117,30 +136,31 @@ impl Question {
 }
 
 impl Route {
-    fn of(message: &RouteMessage, names: &Names) -> Self {
+    pub(crate) fn of(message: &RouteMessage, names: &Names) -> Self {
         let header = &message.header;
         let mut route = Self {
-            to: None,
+            to: Destination::Default,
             v6: header.address_family == AddressFamily::Inet6,
             via: via(&message.attributes),
-            dev: None,
+            dev: device(&message.attributes).map(|index| names.of(index)),
+            hops: next_hops(&message.attributes).iter().map(|hop| Hop::of(hop, names)).collect(),
             src: None,
             table: header.table.into(),
             kind: format!("{:?}", header.kind).to_lowercase(),
             protocol: protocol(header.protocol),
             scope: scope(header.scope),
             metric: 0,
-            options: options(message, names),
-            dead: header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
+            options: options(message),
+            linkdown: header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
             redirected: header.protocol == RouteProtocol::IcmpRedirect,
         };
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Destination(to) => {
-                    route.to = ip(to).and_then(|ip| IpNet::new(ip, header.destination_prefix_length).ok());
+                    let net = ip(to).and_then(|ip| IpNet::new(ip, header.destination_prefix_length).ok());
+                    route.to = net.filter(|net| net.prefix_len() > 0).map_or(route.to, Destination::Prefix);
                 }
                 RouteAttribute::PrefSource(src) => route.src = ip(src),
-                RouteAttribute::Oif(index) => route.dev = Some(names.of(*index)),
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(metric) => route.metric = *metric,
                 _ => {}
@@ -153,11 +173,11 @@ impl Route {
     #[must_use]
     pub fn is_own(&self) -> bool {
         const LOCAL: u32 = 255;
-        let link_local = |net: &IpNet| match net {
-            IpNet::V6(net) => net.addr().is_unicast_link_local(),
-            IpNet::V4(_) => false,
+        let link_local = match self.to {
+            Destination::Prefix(IpNet::V6(net)) => net.addr().is_unicast_link_local(),
+            _ => false,
         };
-        self.table == LOCAL || self.kind == "multicast" || self.to.as_ref().is_some_and(link_local)
+        self.table == LOCAL || self.kind == "multicast" || link_local
     }
 
     /// Whether it is the namespace's own address that it leads to.
@@ -166,16 +186,41 @@ impl Route {
         matches!(self.kind.as_str(), "local" | "anycast")
     }
 
-    /// Whether it leads everywhere.
+    /// Whether it is for packets to this address.
     #[must_use]
-    pub fn is_default(&self) -> bool {
-        self.to.is_none_or(|to| to.prefix_len() == 0)
+    pub fn covers(&self, address: IpAddr) -> bool {
+        match self.to {
+            Destination::Prefix(net) => net.contains(&address),
+            Destination::Default => self.v6 == address.is_ipv6(),
+        }
+    }
+
+    /// The length of its prefix in bits: 0 for `default`.
+    #[must_use]
+    pub fn prefix_len(&self) -> u8 {
+        match self.to {
+            Destination::Prefix(net) => net.prefix_len(),
+            Destination::Default => 0,
+        }
+    }
+}
+
+impl Hop {
+    fn of(hop: &RouteNextHop, names: &Names) -> Self {
+        Self {
+            via: via(&hop.attributes),
+            dev: names.of(hop.interface_index),
+            // The kernel counts from 0.
+            weight: u16::from(hop.hops) + 1,
+            linkdown: hop.flags.intersects(RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown),
+        }
     }
 }
 
 fn protocol(protocol: RouteProtocol) -> String {
     match protocol {
         RouteProtocol::IcmpRedirect => "redirect".into(),
+        RouteProtocol::Other(number) => number.to_string(),
         other => format!("{other:?}").to_lowercase(),
     }
 }
@@ -187,7 +232,7 @@ fn scope(scope: RouteScope) -> String {
     }
 }
 
-fn options(message: &RouteMessage, names: &Names) -> String {
+fn options(message: &RouteMessage) -> String {
     let tos = message.header.tos;
     let mut words = if tos == 0 { Vec::new() } else { vec![format!("tos {tos:#x}")] };
     let metrics = message.attributes.iter().flat_map(|attribute| match attribute {
@@ -203,11 +248,6 @@ fn options(message: &RouteMessage, names: &Names) -> String {
     words.extend(metrics.into_iter().filter_map(|metric| {
         let (name, value) = option(metric)?;
         Some(format!("{name} {}{value}", if is_locked(metric) { "lock " } else { "" }))
-    }));
-    words.extend(next_hops(&message.attributes).iter().map(|hop| {
-        let via = via(&hop.attributes).map(|via| format!(" via {via}")).unwrap_or_default();
-        // The kernel counts from 0.
-        format!("nexthop{via} dev {} weight {}", names.of(hop.interface_index), u16::from(hop.hops) + 1)
     }));
     words.join(" ")
 }
@@ -251,9 +291,8 @@ impl fmt::Display for Route {
             write!(f, "{} ", self.kind)?;
         }
         match self.to {
-            Some(to) if to.prefix_len() == to.max_prefix_len() => write!(f, "{}", to.addr())?,
-            Some(to) if to.prefix_len() > 0 => write!(f, "{to}")?,
-            _ => f.write_str("default")?,
+            Destination::Prefix(to) if to.prefix_len() == to.max_prefix_len() => write!(f, "{}", to.addr())?,
+            to => write!(f, "{to}")?,
         }
         if let Some(via) = self.via {
             write!(f, " via {via}")?;
@@ -279,7 +318,23 @@ impl fmt::Display for Route {
         if !self.options.is_empty() {
             write!(f, " {}", self.options)?;
         }
-        if self.dead {
+        self.hops.iter().try_for_each(|hop| write!(f, " {hop}"))?;
+        if self.linkdown {
+            f.write_str(" linkdown")?;
+        }
+        Ok(())
+    }
+}
+
+/// As `ip route` prints it: `nexthop via 10.0.0.2 dev br0 weight 1`.
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nexthop")?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {} weight {}", self.dev, self.weight)?;
+        if self.linkdown {
             f.write_str(" linkdown")?;
         }
         Ok(())

@@ -22,6 +22,17 @@ impl Table {
         Self { indent, ..self }
     }
 
+    /// Its rows, without an end of line.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let widths = self.widths();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let line = cells.collect::<Vec<_>>().join(" ");
+            format!("{:indent$}{}", "", line.trim_end(), indent = self.indent)
+        };
+        self.rows.iter().map(line).collect()
+    }
+
     fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width =
@@ -38,12 +49,6 @@ impl FromIterator<Vec<String>> for Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths = self.widths();
-        for row in &self.rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            let line = cells.collect::<Vec<_>>().join(" ");
-            writeln!(f, "{:indent$}{}", "", line.trim_end(), indent = self.indent)?;
-        }
-        Ok(())
+        self.lines().iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }

@@ -21,7 +21,7 @@ fn reads_what_is_there() {
     assert!(look(&n1.ping("10.0.0.2".parse::<IpAddr>().unwrap())).answered());
     let state = State::of(&host).unwrap();
     let (bridge, port) = (state.link("br0").unwrap(), state.link("p1").unwrap());
-    assert!(bridge.is_bridge() && bridge.up && bridge.carrier && bridge.oper == "UP");
+    assert!(bridge.is_bridge() && bridge.up && bridge.carrier && bridge.state == "UP");
     assert_eq!(state.master_of(port).map(|link| link.index), Some(bridge.index));
     assert_eq!(state.ports_of(bridge).map(|link| link.name.as_str()).collect::<Vec<_>>(), ["p1", "p2", "p3"]);
     let flags = port.port.unwrap();
@@ -36,7 +36,7 @@ fn reads_what_is_there() {
 
     let text = state.to_string();
     for line in [
-        "  br0 10.0.0.254/24 scope global",
+        "  br0 10.0.0.254/24 brd 10.0.0.255 scope global",
         "  10.0.0.0/24 dev br0 proto kernel scope link src 10.0.0.254",
         "master br0 state forwarding hairpin on isolated on",
         &format!("  {} dev p1 master br0\n", end.link("e1").unwrap().mac.unwrap()),

@@ -4,7 +4,7 @@
 //! outside 2001:db8:0:2::1 --- eth0 [host: br0 fd00:20::1] --- [netns1] [netns2]
 //! ```
 
-use netproof::{forge, probe::addresses::Address};
+use netproof::{forge, state::Address};
 
 use super::prelude::*;
 
@@ -172,7 +172,7 @@ fn duplicate(stage: &mut Stage) -> Result<()> {
 fn hairpin(stage: &mut Stage) -> Result<()> {
     up_with_detection(stage, "1")?;
     for node in stage.nodes() {
-        expect!(stage.host().link(node.port()), Some(Link { port_flags, .. }) if port_flags.contains(&"hairpin"));
+        expect!(stage.host().link(node.port()), Some(Link { port: Some(port), .. }) if port.hairpin);
     }
     let netns1 = stage.node("netns1");
     let late = net("fd00:20::7777/64");
@@ -186,7 +186,7 @@ fn keeps_default(stage: &mut Stage) -> Result<()> {
     let injector = outside.injector("eth0")?;
     let router: std::net::Ipv6Addr = "fe80::1".parse().expect("it is one");
     let advertise = || injector.send(&forge::router_advertisement(injector.mac(), router, 1800, None));
-    let learned = |list: &[netproof::probe::routes::Route]| {
+    let learned = |list: &[netproof::state::Route]| {
         list.iter().any(|route| route.protocol == "ra" && route.to == netproof::topology::Destination::Default)
     };
     has_link_local(&host, "eth0");

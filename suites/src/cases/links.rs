@@ -126,8 +126,9 @@ fn all_up(stage: &mut Stage) -> Result<()> {
                 node,
             )?;
             let Some(port) = &interface.port else { continue };
-            let forwards =
-                |link: &netproof::probe::links::Link| link.port.as_ref().is_some_and(|port| port.state == "forwarding");
+            let forwards = |link: &netproof::state::Link| {
+                link.port.as_ref().is_some_and(|port| port.state == netproof::state::PortState::Forwarding)
+            };
             let is_up = host.iter().any(|link| link.name == *port && link.up && link.carrier && forwards(link));
             claim(is_up, || format!("port {port} does not forward when `up` returns"), stage.host())?;
         }
@@ -264,7 +265,7 @@ fn keeps_its_mac(stage: &Stage, bridge: &str) -> Result<()> {
 
 pub(super) fn broadcast_address(stage: &mut Stage) -> Result<()> {
     let bridges: Vec<&str> = stage.topology().bridges.iter().map(|bridge| bridge.name.as_str()).collect();
-    let is_odd = |own: &netproof::probe::addresses::Address| match (own.address, own.broadcast) {
+    let is_odd = |own: &netproof::state::Address| match (own.address, own.broadcast) {
         (IpNet::V4(net), Some(broadcast)) => broadcast != net.broadcast(),
         _ => false,
     };

@@ -130,11 +130,11 @@ fn no_address_on_a_port(stage: &mut Stage) -> Result<()> {
     let host = stage.host();
     for node in stage.nodes() {
         for port in node.interfaces().iter().filter_map(|interface| interface.port.as_deref()) {
-            let is_global = |address: &netproof::probe::addresses::Address| {
+            let is_global = |address: &netproof::state::Address| {
                 address.dev == port && !matches!(address.address, IpNet::V6(net) if net.addr().is_unicast_link_local())
             };
             expect!(host.addresses(), list if !list.iter().any(is_global));
-            let leads_there = |route: &netproof::probe::routes::Route| {
+            let leads_there = |route: &netproof::state::Route| {
                 let link_local = net("fe80::/64");
                 route.dev.as_deref() == Some(port) && route.to != netproof::topology::Destination::Prefix(link_local)
             };

@@ -196,7 +196,7 @@ fn source_in_subnet(stage: &mut Stage) -> Result<()> {
 
 fn one_route(stage: &mut Stage) -> Result<()> {
     for (_, net, _) in behind_bridges(stage) {
-        let to_subnet = |route: &&netproof::probe::routes::Route| route.to == Destination::Prefix(net.trunc());
+        let to_subnet = |route: &&netproof::state::Route| route.to == Destination::Prefix(net.trunc());
         expect!(stage.host().routes(), list if list.iter().filter(to_subnet).count() == 1);
     }
     Ok(())
@@ -213,7 +213,7 @@ fn one_default(stage: &mut Stage) -> Result<()> {
     for version in stage.versions() {
         for node in stage.nodes() {
             let Some(gateway) = stage.gateway(node, version) else { continue };
-            let is_default = |route: &&netproof::probe::routes::Route| {
+            let is_default = |route: &&netproof::state::Route| {
                 route.to == Destination::Default && route.v6 == (version == Version::V6)
             };
             expect!(node.routes(), list if list.iter().filter(is_default).count() == 1);
@@ -240,7 +240,7 @@ fn no_default(stage: &mut Stage) -> Result<()> {
 fn no_overlap(stage: &mut Stage) -> Result<()> {
     let subnets: Vec<IpNet> =
         stage.topology().bridges.iter().flat_map(|bridge| &bridge.addresses).map(IpNet::trunc).collect();
-    let lies_within = |route: &netproof::probe::routes::Route| match route.to {
+    let lies_within = |route: &netproof::state::Route| match route.to {
         Destination::Prefix(net) => subnets.iter().any(|subnet| subnet.contains(&net.network()) && *subnet != net),
         Destination::Default => false,
     };

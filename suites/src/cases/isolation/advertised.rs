@@ -15,10 +15,10 @@ pub(in crate::cases) fn advertisements_ignored(stage: &mut Stage) -> Result<()> 
         expect!(host.link(node.port()), Some(Link { port_state: "forwarding", .. }));
         attacker.send(&forge::router_advertisement(attacker.mac(), source, 1800, "2001:db8:bad::".parse().ok()))?;
         expect!(wire.frames(filter::router_advertisement()), 1..);
-        let learned = |route: &netproof::probe::routes::Route| route.protocol == "ra";
+        let learned = |route: &netproof::state::Route| route.protocol == "ra";
         expect!(host.routes(), list if !list.iter().any(learned));
         let autoconfigured =
-            |address: &netproof::probe::addresses::Address| address.address.to_string().starts_with("2001:db8:bad:");
+            |address: &netproof::state::Address| address.address.to_string().starts_with("2001:db8:bad:");
         expect!(host.addresses(), list if !list.iter().any(autoconfigured));
     }
     // The advertisement is one that a host takes: a bystander with the kernel's defaults does.
