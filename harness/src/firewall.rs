@@ -6,7 +6,7 @@ pub use batch::Batch;
 
 use crate::{
     Error, Namespace, Result,
-    ruleset::{chain, socket::NetfilterSocket},
+    ruleset::{chain, socket::NetfilterSocket, statement::Statement},
 };
 
 mod batch;
@@ -90,6 +90,8 @@ pub struct Rule {
     pub text: String,
     /// Its comment.
     pub comment: Option<String>,
+    /// Its text, taken apart.
+    pub(crate) statements: Vec<Statement>,
 }
 
 /// The nf_tables of a namespace.

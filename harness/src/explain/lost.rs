@@ -1,12 +1,19 @@
 //! A packet that the state of links, routes and neighbours lets pass, and which was seen no further: firewall rules.
 
 use super::{
-    filter::{Chains, Hook, Passing, Target, Verdict},
+    filter::{Chains, Device, Hook, Passing, Target, Verdict},
     scene::{Spot, Way},
     trace::Travelling,
     walk::{Arrival, Leaving, Walk},
 };
 use crate::Result;
+
+impl Passing {
+    /// What a bridge hands on has no input device any more where it leaves.
+    fn handed_on(self) -> Self {
+        if self.hook == Hook::Postrouting { Self { iif: Device::None, ..self } } else { self }
+    }
+}
 
 impl Walk<'_> {
     /// Where the packet was seen last, and what drops it there.
@@ -41,7 +48,9 @@ impl Walk<'_> {
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);
         let dropped = question
             .and_then(|arrival| self.dropped_on_arrival(arrival))
-            .or_else(|| self.say(out.place, self.verdict(out.place, self.through(by, Some(out), came, packet))))
+            .or_else(|| {
+                self.say(out.place, self.verdict(out.place, self.through(out.place, by, Some(out), came, packet)))
+            })
             .unwrap_or_else(|| self.unknown(out.place));
         let (what, start) = (packet.what(), self.scene.say(out));
         format!("{what} does not leave by {start}, though its route leads there: {dropped}")
@@ -59,7 +68,7 @@ impl Walk<'_> {
     }
 
     fn at_its_end(&self, arrival: &Arrival) -> Verdict {
-        self.verdict(arrival.place, self.through(arrival.by, None, &arrival.came, &arrival.packet))
+        self.verdict(arrival.place, self.through(arrival.place, arrival.by, None, &arrival.came, &arrival.packet))
     }
 
     /// What drops the packet, or the question for its next hop, on the bridge that comes after the last link where it was seen.
@@ -70,38 +79,38 @@ impl Walk<'_> {
         };
         let at = way.0.iter().position(|spot| spot == bridge).unwrap_or(0);
         let (came_in, leaves) = (at.checked_sub(1).map(|port| way.0[port]), way.0.get(at + 1).copied());
-        // What a bridge hands on has no input device any more where it leaves.
-        let of_bridge = |bridged: bool| {
-            move |passing: Passing| {
-                let iif = passing.iif.filter(|_| passing.hook != Hook::Postrouting);
-                Passing { bridged, asks, iif, ..passing }
-            }
-        };
-        let frames = self.through(came_in, leaves, packet, packet).map(of_bridge(true));
-        if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, frames)) {
-            return Ok(cause);
-        }
+        let of_bridge = |passing: Passing| Passing { bridged: true, asks, ..passing }.handed_on();
+        let frames = self.through(bridge.place, came_in, leaves, packet, packet).map(of_bridge);
+        let ruled = self.verdict(bridge.place, frames);
         let sysctl = if packet.to.is_ipv4() { "iptables" } else { "ip6tables" };
         let sysctl = format!("net.bridge.bridge-nf-call-{sysctl}");
         let called =
             self.scene.places[bridge.place].namespace.sysctl_if_there(&sysctl)?.is_some_and(|value| value != "0");
         // ARP is no packet of IPv4's rules; what the bridge's own stack sends has passed them before.
-        let is_seen = came_in.is_some() && leaves.is_some() && !(asks && packet.to.is_ipv4());
-        if called && is_seen {
-            let is_ip = |passing: &Passing| !matches!(passing.hook, Hook::Ingress | Hook::Egress);
-            let routed = self.through(Some(*bridge), Some(*bridge), packet, packet);
-            let routed_like = routed.filter(is_ip).map(of_bridge(false));
-            if let Some(cause) = self.say(bridge.place, self.verdict(bridge.place, routed_like)) {
+        let is_seen = called && came_in.is_some() && !(asks && packet.to.is_ipv4());
+        if is_seen && !matches!(ruled, Verdict::Drops { .. }) {
+            // What is for the bridge's own stack is seen where it comes in.
+            let is_ip = |passing: &Passing| match passing.hook {
+                Hook::Prerouting => true,
+                Hook::Forward | Hook::Postrouting => leaves.is_some(),
+                _ => false,
+            };
+            let routed = self.through(bridge.place, Some(*bridge), Some(*bridge), packet, packet);
+            let routed = routed.filter(is_ip).map(|passing| Passing { asks, ..passing }.handed_on());
+            let routed = self.verdict(bridge.place, routed);
+            let is_cause = ruled == Verdict::Passes || matches!(routed, Verdict::Drops { .. });
+            if let Some(cause) = self.say(bridge.place, routed).filter(|_| is_cause) {
                 return Ok(format!("{cause}, which sees bridged frames too ({sysctl}=1)"));
             }
         }
-        Ok(self.unknown(bridge.place))
+        Ok(self.say(bridge.place, ruled).unwrap_or_else(|| self.unknown(bridge.place)))
     }
 
     /// The packet at each hook of one place, from where it comes in to where it leaves: it starts where it does not come in,
     /// and is where it is for where it does not leave. `came` is as it was before destination NAT.
     fn through<'a>(
         &'a self,
+        place: usize,
         by: Option<Spot>,
         out: Option<Spot>,
         came: &'a Travelling,
@@ -116,48 +125,57 @@ impl Walk<'_> {
             (None, None) => &[Output, Postrouting, Egress, Ingress, Prerouting, Input],
         };
         let is_own = by.is_none() && out.is_none();
-        let lo = move || is_own.then(|| "lo".to_owned());
-        let place = by.or(out).map(|spot| spot.place);
+        let device = move |spot: Option<Spot>| match spot {
+            None if is_own => Device::Is("lo".into()),
+            spot => self.device(spot),
+        };
+        // All chains at output see the device, and the source, of the route to whom the packet was for at first.
+        let is_led_elsewhere = by.is_none() && came.to != packet.to;
         hooks.iter().map(move |hook| {
             let passing = self.passing(*hook, place, packet);
             let comes = matches!(hook, Ingress | Prerouting | Input);
             let is_changed = *hook == Output || matches!(hook, Ingress | Prerouting) && !is_own;
-            let iif = self.device(by).filter(|_| *hook != Egress).or_else(|| lo().filter(|_| comes));
             Passing {
-                iif,
-                oif: if comes { None } else { self.device(out).or_else(lo) },
+                iif: if *hook == Egress || is_own && !comes { Device::None } else { device(by) },
+                oif: match hook {
+                    _ if comes => Device::None,
+                    Output if is_led_elsewhere => Device::Unknown,
+                    _ => device(out),
+                },
+                from: passing.from.filter(|_| !is_led_elsewhere),
                 asked: is_changed.then(|| self.target(place, came)),
-                tracked: is_own && comes,
+                own: is_own && comes,
                 ..passing
             }
         })
     }
 
-    /// The packet at a hook of a place, by no device; without a place, where it is for.
-    pub fn passing(&self, hook: Hook, place: Option<usize>, packet: &Travelling) -> Passing {
+    /// The packet at a hook of a place, by no device.
+    pub fn passing(&self, hook: Hook, place: usize, packet: &Travelling) -> Passing {
         Passing {
             hook,
             bridged: false,
             asks: false,
-            iif: None,
-            oif: None,
+            iif: Device::None,
+            oif: Device::None,
             from: packet.from,
             target: self.target(place, packet),
             asked: None,
-            tracked: false,
+            unsure: false,
+            tracked: None,
+            own: false,
             answer: packet.answer,
-            translated: !self.published.is_empty(),
+            translated: self.published.contains(&place),
         }
     }
 
-    fn target(&self, place: Option<usize>, packet: &Travelling) -> Target {
-        let local = place.is_none_or(|place| self.is_local(place, packet.to));
-        Target { to: packet.to, carries: packet.carries, local }
+    fn target(&self, place: usize, packet: &Travelling) -> Target {
+        Target { to: packet.to, carries: packet.carries, local: self.is_local(place, packet.to) }
     }
 
-    /// The name of the device at a spot.
-    pub fn device(&self, spot: Option<Spot>) -> Option<String> {
-        spot.map(|spot| self.scene.dev(spot).to_owned())
+    /// The device at a spot.
+    pub fn device(&self, spot: Option<Spot>) -> Device {
+        spot.map_or(Device::None, |spot| Device::Is(self.scene.dev(spot).to_owned()))
     }
 
     /// What drops the packet for certain, at the first hook that does, or what may.

@@ -54,7 +54,7 @@ impl Walk<'_> {
         if is_meant || to == packet.to {
             return None;
         }
-        let why = match rewrite.filter(|rewrite| rewrite.to == to) {
+        let why = match rewrite.filter(|rewrite| rewrite.to.to == to) {
             Some(rewrite) => rewrite.to_string(),
             None => "as connection tracking remembers it".into(),
         };
@@ -94,7 +94,7 @@ impl Walk<'_> {
     /// What destination NAT does with the packet by the rules, for certain.
     fn rewrite(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Rewrite> {
         let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
-        let passing = Passing { iif: self.device(by), ..self.passing(hook, Some(place), packet) };
+        let passing = Passing { iif: self.device(by), ..self.passing(hook, place, packet) };
         Chains::of(&self.scene.places[place].rules).destination(&passing)
     }
 
@@ -128,10 +128,10 @@ impl Walk<'_> {
 impl Rewrite {
     /// Where the packet is for after it.
     fn apply(&self, packet: &Travelling) -> Destination {
-        match (packet.carries, self.port) {
-            (Carries::Tcp(_), Some(port)) => (self.to, Carries::Tcp(port)),
-            (Carries::Udp(_), Some(port)) => (self.to, Carries::Udp(port)),
-            (carries, _) => (self.to, carries),
+        match (packet.carries, self.to.port) {
+            (Carries::Tcp(_), Some(port)) => (self.to.to, Carries::Tcp(port)),
+            (Carries::Udp(_), Some(port)) => (self.to.to, Carries::Udp(port)),
+            (carries, _) => (self.to.to, carries),
         }
     }
 }

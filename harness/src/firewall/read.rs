@@ -111,5 +111,6 @@ fn read_rule(family: Family, rule: &Attributes, sets: &[KernelSet]) -> Rule {
         handle: rule.long(nfta::rule::HANDLE).unwrap_or(0),
         text: statement::print(&statements),
         comment: rule.bytes(nfta::rule::USERDATA).and_then(decode::comment),
+        statements,
     }
 }

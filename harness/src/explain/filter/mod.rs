@@ -1,19 +1,24 @@
 //! What firewall rules do to one packet.
 //!
-//! Only what is certain is told: an expression that is not known here makes a rule one that may match.
+//! Only what is certain is told: a key whose value is not known here makes a rule one that may match.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
 };
 
-use self::words::matches;
+use self::rule::{Does, apply};
 use crate::{
     Carries,
-    firewall::{self, Family, Ruleset, Table},
+    firewall::{self, Family, Rule, Ruleset, Table},
+    ruleset::{
+        expr::{NatKind, Verdict as Ruling},
+        statement::Statement,
+    },
 };
 
-mod words;
+mod field;
+mod rule;
 
 /// Where a packet passes the rules, in the order of its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +42,32 @@ pub(super) struct Passing {
     pub bridged: bool,
     /// It is no packet yet, but the question for the MAC address of its next hop.
     pub asks: bool,
-    pub iif: Option<String>,
-    pub oif: Option<String>,
+    pub iif: Device,
+    pub oif: Device,
+    /// None: it is not known.
     pub from: Option<IpAddr>,
     pub target: Target,
     /// Its target until destination NAT, which is at this hook, has changed it.
     pub asked: Option<Target>,
-    /// Connection tracking has seen it.
-    pub tracked: bool,
+    /// Neither its target's address nor its ports are known, only of which protocol it is.
+    pub unsure: bool,
+    /// Whether connection tracking has seen it; none: that is not known.
+    pub tracked: Option<bool>,
+    /// It has passed the source NAT of its own namespace.
+    pub own: bool,
     /// It belongs to a connection of which the other side has heard.
     pub answer: bool,
     /// Its destination was translated.
     pub translated: bool,
+}
+
+/// A device that rules may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Device {
+    /// There is none at this hook.
+    None,
+    Is(String),
+    Unknown,
 }
 
 /// Whom a packet is for.
@@ -79,12 +98,17 @@ pub(super) enum Verdict {
 /// A destination NAT that the packet meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rewrite {
-    /// Whom the packet is for then.
+    pub to: Destination,
+    chain: String,
+    rule: String,
+}
+
+/// Whom a packet is for after destination NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Destination {
     pub to: IpAddr,
     /// At which port, where that changes.
     pub port: Option<u16>,
-    chain: String,
-    rule: String,
 }
 
 impl fmt::Display for Rewrite {
@@ -103,12 +127,38 @@ struct Chain<'a> {
     chain: &'a firewall::Chain,
 }
 
-/// Whether a rule's expressions hold for the packet.
+/// Whether a rule's matches hold for the packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Match {
     Yes,
     No,
     Perhaps,
+}
+
+impl Match {
+    fn certain(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+
+    fn not(self) -> Self {
+        match self {
+            Self::Yes => Self::No,
+            Self::No => Self::Yes,
+            Self::Perhaps => Self::Perhaps,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, Self::Yes) => Self::Yes,
+            _ => Self::Perhaps,
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        self.not().and(other.not()).not()
+    }
 }
 
 /// What is not certain.
@@ -187,92 +237,133 @@ impl<'a> Chains<'a> {
 
     /// Whether any rule changes destinations.
     pub fn rewrites(&self) -> bool {
-        self.any_word(is_dnat)
+        self.any(|statement| match statement {
+            Statement::Nat { kind, .. } => *kind == NatKind::Destination,
+            Statement::Unknown(what) => what.starts_with("xt DNAT"),
+            _ => false,
+        })
     }
 
-    fn any_word(&self, is: impl Fn(&str) -> bool) -> bool {
-        let mut rules = self.0.iter().flat_map(|chain| &chain.chain.rules);
-        rules.any(|rule| rule.text.split_whitespace().any(&is))
+    /// Whether any rule changes addresses.
+    fn translates(&self) -> bool {
+        self.any(|statement| match statement {
+            Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => true,
+            Statement::Unknown(what) => {
+                let names = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
+                what.strip_prefix("xt ").is_some_and(|what| names.iter().any(|name| what.starts_with(name)))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether any rule keeps packets from connection tracking.
+    fn untracks(&self) -> bool {
+        let names = ["expr notrack", "xt CT", "xt NOTRACK"];
+        self.any(|statement| matches!(statement, Statement::Unknown(what) if names.contains(&what.as_str())))
+    }
+
+    fn any(&self, is: impl Fn(&Statement) -> bool) -> bool {
+        self.0.iter().flat_map(|chain| &chain.chain.rules).flat_map(|rule| &rule.statements).any(is)
     }
 
     /// The base chains of this kind that see the packet, and what each sees.
     fn at<'b>(&'b self, kind: &'b str, packet: &'b Passing) -> impl Iterator<Item = (Chain<'a>, Passing)> + 'b {
         let seeing = self.0.iter().copied().filter_map(move |chain| Some((chain, chain.sees(kind, packet)?)));
-        seeing.map(|(chain, priority)| (chain, self.before_or_after_nat(packet, priority)))
+        seeing.map(|(chain, priority)| (chain, self.seen_at(packet, priority)))
     }
 
-    /// The packet as a chain of this priority sees it: `enum nf_ip_hook_priorities`.
-    fn before_or_after_nat(&self, packet: &Passing, priority: i32) -> Passing {
+    /// The packet as a chain of this priority sees it: `enum nf_ip_hook_priorities`. Of two of the same priority, that is
+    /// first which was first there. What a packet is changed to is not followed here.
+    fn seen_at(&self, packet: &Passing, priority: i32) -> Passing {
         const CONNTRACK: i32 = -200;
         const DSTNAT: i32 = -100;
         const SRCNAT: i32 = 100;
-        let tracked = match packet.hook {
-            Hook::Ingress => false,
-            _ if packet.bridged => false,
-            Hook::Prerouting | Hook::Output => priority > CONNTRACK,
-            Hook::Input | Hook::Forward | Hook::Postrouting | Hook::Egress => true,
+        use Hook::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
+        let is_after = |conntrack: i32| match packet.hook {
+            Ingress => Some(false),
+            Prerouting | Output if priority == conntrack => None,
+            Prerouting | Output => Some(priority > conntrack),
+            Input | Forward | Postrouting | Egress => Some(true),
         };
+        let tracked = if packet.own { Some(true) } else { is_after(CONNTRACK) };
+        let (asked, changed) =
+            (packet.asked.unwrap_or(packet.target), packet.asked.is_some_and(|asked| asked != packet.target));
         let is_late = match packet.hook {
-            Hook::Postrouting => priority > SRCNAT,
-            hook => hook == Hook::Egress,
-        } && !packet.bridged;
-        let is_changed =
-            |word: &str| ["dnat", "snat", "masquerade", "redirect"].iter().any(|nat| word.eq_ignore_ascii_case(nat));
-        let is_early = packet.hook == Hook::Ingress || priority < DSTNAT;
+            Postrouting | Input => priority >= SRCNAT || packet.own && packet.hook == Input,
+            Ingress | Prerouting => packet.own,
+            Egress => true,
+            Forward | Output => false,
+        } && !packet.bridged
+            && self.translates();
+        let is_early = packet.hook == Ingress || priority < DSTNAT;
         Passing {
-            tracked: packet.tracked || tracked,
-            // What it is changed to is not followed here.
-            from: packet.from.filter(|_| !is_late || !self.any_word(is_changed)),
-            target: packet.asked.filter(|_| is_early).unwrap_or(packet.target),
+            // Bridges track connections where a module lets them.
+            tracked: tracked.filter(|_| !packet.bridged && !packet.asks && !self.untracks()),
+            from: packet.from.filter(|_| !is_late),
+            target: if is_early { asked } else { packet.target },
+            translated: packet.translated && !(changed && priority <= DSTNAT),
+            unsure: packet.unsure || changed && priority == DSTNAT || is_late && packet.answer,
             ..packet.clone()
         }
     }
 
     fn run(&self, chain: Chain<'_>, packet: &Passing, depth: usize, doubt: &mut Doubt) -> End {
-        const DEEPEST: usize = 16;
         // Whether the packet may have left the chain before.
         let mut returned = false;
-        for rule in chain.rules() {
-            let matches = matches(&rule, packet);
-            if matches == Match::No {
-                continue;
-            }
-            let words: Vec<&str> = rule.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
-            let leads_on = || ["accept", "jump", "goto"].iter().any(|verdict| words.contains(verdict));
-            let named = || Verdict::Drops { chain: chain.title(), rule: rule.clone() };
-            match words.as_slice() {
-                _ if words.contains(&"drop") || words.contains(&"reject") => {
-                    if matches == Match::Yes {
-                        return doubt.unless(returned, End::Drop(named()));
-                    }
-                    doubt.accepted |= leads_on();
-                    doubt.may_drop(chain.title(), rule.clone());
+        for rule in &chain.chain.rules {
+            let (matches, does) = apply(rule, packet);
+            let certain = matches == Match::Yes && does.len() == 1;
+            for does in does {
+                let end = self.end(chain, rule, &does, packet, depth, doubt);
+                let Some(end) = end else { continue };
+                if certain {
+                    return doubt.unless(returned, end);
                 }
-                // A jump may lead to an `accept` too.
-                _ if matches == Match::Perhaps => {
-                    doubt.accepted |= leads_on();
-                    returned |= words.contains(&"return");
+                match end {
+                    End::Drop(Verdict::Drops { chain, rule }) => doubt.may_drop(chain, rule),
+                    End::Drop(_) => {}
+                    End::Return => returned = true,
+                    End::Accept | End::Translate(_) => doubt.accepted = true,
                 }
-                _ if words.iter().copied().any(is_dnat) && words.contains(&"to") => {
-                    let to = words.iter().skip_while(|word| **word != "to").nth(1);
-                    if let Some((to, port)) = to.and_then(|to| destination(to)) {
-                        return End::Translate(Rewrite { to, port, chain: chain.title(), rule: rule.clone() });
-                    }
-                }
-                [.., "accept"] => return End::Accept,
-                [.., "return"] => return End::Return,
-                [.., jump @ ("jump" | "goto"), to] if depth < DEEPEST => {
-                    let target = self.0.iter().find(|other| other.is_beside(chain) && other.chain.name == *to);
-                    match target.map(|target| self.run(*target, packet, depth + 1, doubt)) {
-                        Some(End::Return) if *jump == "goto" => return End::Return,
-                        Some(End::Return) | None => {}
-                        Some(end) => return doubt.unless(returned, end),
-                    }
-                }
-                _ => {}
             }
         }
         End::Return
+    }
+
+    /// How the chain ends by what a rule does; none: it goes on.
+    fn end(
+        &self,
+        chain: Chain<'_>,
+        rule: &Rule,
+        does: &Does,
+        packet: &Passing,
+        depth: usize,
+        doubt: &mut Doubt,
+    ) -> Option<End> {
+        const DEEPEST: usize = 16;
+        let (title, rule) = (chain.title(), rule.to_string());
+        let (target, goes) = match does {
+            Does::Translate(to) => return Some(End::Translate(Rewrite { to: *to, chain: title, rule })),
+            Does::Verdict(Ruling::Drop) => return Some(End::Drop(Verdict::Drops { chain: title, rule })),
+            Does::Verdict(Ruling::Accept) => return Some(End::Accept),
+            Does::Verdict(Ruling::Return) => return Some(End::Return),
+            // A program decides.
+            Does::Verdict(Ruling::Queue) => {
+                doubt.may_drop(title, rule);
+                return Some(End::Accept);
+            }
+            Does::Verdict(Ruling::Continue) => return None,
+            Does::Verdict(Ruling::Jump(target)) => (target, false),
+            Does::Verdict(Ruling::Goto(target)) => (target, true),
+        };
+        if depth >= DEEPEST {
+            return None;
+        }
+        let target = self.0.iter().find(|other| other.is_beside(chain) && other.chain.name == *target)?;
+        match self.run(*target, packet, depth + 1, doubt) {
+            End::Return if !goes => None,
+            end => Some(end),
+        }
     }
 }
 
@@ -280,11 +371,6 @@ impl Chain<'_> {
     /// `inet netproof forward`
     fn title(self) -> String {
         format!("{} {} {}", self.table.family, self.table.name, self.chain.name)
-    }
-
-    /// Its rules' texts, but for remarks about what has no words.
-    fn rules(self) -> impl Iterator<Item = String> {
-        self.chain.rules.iter().map(ToString::to_string).filter(|rule| !is_remark(rule))
     }
 
     /// Whether what no rule decided on is dropped.
@@ -299,7 +385,7 @@ impl Chain<'_> {
     /// Its priority, where it is of this kind and sees the packet.
     fn sees(self, kind: &str, packet: &Passing) -> Option<i32> {
         let hook = self.chain.hook.as_ref().filter(|hook| hook.kind == kind)?;
-        let is_at = |device: &Option<String>| hook.device.is_some() && hook.device == *device;
+        let is_at = |device: &Device| matches!(device, Device::Is(name) if hook.device.as_ref() == Some(name));
         let of_family = match self.table.family {
             Family::Bridge => packet.bridged,
             Family::Ip => !packet.bridged && packet.target.to.is_ipv4(),
@@ -321,22 +407,12 @@ impl Chain<'_> {
     }
 }
 
-/// `dnat` of nf_tables, `DNAT` of iptables.
-fn is_dnat(word: &str) -> bool {
-    word.eq_ignore_ascii_case("dnat")
-}
-
 /// `10.20.30.41:80`, `[fd00:20::41]:80`, or the address alone.
-fn destination(text: &str) -> Option<(IpAddr, Option<u16>)> {
+fn destination(text: &str) -> Option<Destination> {
     if let Ok(both) = text.parse::<SocketAddr>() {
-        return Some((both.ip(), Some(both.port())));
+        return Some(Destination { to: both.ip(), port: Some(both.port()) });
     }
-    Some((text.trim_matches(['[', ']']).parse().ok()?, None))
-}
-
-/// A remark about what has no words; `# xt addrtype` may be all of a rule.
-fn is_remark(rule: &str) -> bool {
-    rule.starts_with('#') && !rule.starts_with("# xt ") && !rule.starts_with("# expr ")
+    Some(Destination { to: text.trim_matches(['[', ']']).parse().ok()?, port: None })
 }
 
 #[cfg(test)]

@@ -1,25 +1,27 @@
 //! Rules as `nft` prints them, against one packet.
 
 use super::*;
+use crate::ruleset::parse;
 
 fn echo() -> Passing {
     Passing {
         hook: Hook::Forward,
         bridged: false,
         asks: false,
-        iif: Some("br0".into()),
-        oif: Some("eth0".into()),
+        iif: Device::Is("br0".into()),
+        oif: Device::Is("eth0".into()),
         from: Some("10.20.30.41".parse().unwrap()),
         target: Target { to: "192.0.2.1".parse().unwrap(), carries: Carries::Echo, local: false },
         asked: None,
-        tracked: false,
+        unsure: false,
+        tracked: None,
+        own: false,
         answer: false,
         translated: false,
     }
 }
 
 fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> firewall::Chain {
-    let rule = |text: &str| firewall::Rule { handle: 0, text: text.trim().into(), comment: None };
     let hook = hook.map(|(kind, hook, priority, drops)| firewall::Hook {
         kind: kind.into(),
         hook: hook.into(),
@@ -27,7 +29,25 @@ fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> fire
         priority,
         drops,
     });
-    firewall::Chain { name: name.into(), hook, rules: rules.lines().map(rule).collect() }
+    firewall::Chain { name: name.into(), hook, rules: rules.lines().map(|text| rule(text.trim())).collect() }
+}
+
+/// A rule as it is read: what the old iptables has in it stands after a `#`, up to the next.
+fn rule(text: &str) -> firewall::Rule {
+    let parsed = |text: &str| parse::rule(text).map_or_else(|error| panic!("{text}: {error}"), |rule| rule.statements);
+    let mut statements = Vec::new();
+    for (place, part) in text.split("# ").map(str::trim).enumerate() {
+        match part.split_once(" ; ") {
+            _ if place == 0 && part.is_empty() => {}
+            _ if place == 0 => statements.extend(parsed(part)),
+            Some((remark, rest)) => {
+                statements.push(Statement::Unknown(remark.into()));
+                statements.extend(parsed(rest));
+            }
+            None => statements.push(Statement::Unknown(part.into())),
+        }
+    }
+    firewall::Rule { handle: 0, text: text.into(), comment: None, statements }
 }
 
 fn table(family: Family, chains: Vec<firewall::Chain>) -> Ruleset {
@@ -99,12 +119,12 @@ fn what_does_not_match_passes() {
 /// An expression that is not known here is not taken for one that matches, nor for one that does not.
 #[test]
 fn the_unknown_is_no_certainty() {
-    let unknown = verdict(&forward("xt match \"physdev\" drop", false), &echo());
+    let unknown = verdict(&forward("# xt physdev ; drop", false), &echo());
     assert!(matches!(unknown, Verdict::MayDrop { .. }), "{unknown:?}");
-    assert_eq!(verdict(&forward("xt match \"physdev\" accept", false), &echo()), Verdict::Passes);
-    let accepted = verdict(&forward("xt match \"physdev\" accept", true), &echo());
+    assert_eq!(verdict(&forward("# xt physdev ; accept", false), &echo()), Verdict::Passes);
+    let accepted = verdict(&forward("# xt physdev ; accept", true), &echo());
     assert!(matches!(accepted, Verdict::MayDrop { .. }), "{accepted:?}");
-    let returned = verdict(&forward("xt match \"physdev\" return\n drop", false), &echo());
+    let returned = verdict(&forward("# xt physdev ; return\n drop", false), &echo());
     assert!(matches!(returned, Verdict::MayDrop { .. }), "{returned:?}");
     // A return leaves its own chain only.
     let certain = verdict(&forward("jump other\n drop", false), &echo());
@@ -164,6 +184,25 @@ fn what_a_packet_does_not_have_yet_and_not_any_more() {
     }
 }
 
+/// Of two chains of NAT's own priority that is first which was made first; what is known of a connection that was
+/// translated is known after that.
+#[test]
+fn beside_nat() {
+    let tcp = |port| Target { carries: Carries::Tcp(port), ..echo().target };
+    let published =
+        Passing { hook: Hook::Prerouting, target: tcp(80), asked: Some(tcp(8080)), translated: true, ..echo() };
+    let at = |priority, rule: &str| {
+        let chain = chain("c", Some(("filter", "prerouting", priority, false)), rule);
+        verdict(&table(Family::Ip, vec![chain]), &published)
+    };
+    for port in ["tcp dport 80 drop", "tcp dport 8080 drop"] {
+        assert!(matches!(at(-100, port), Verdict::MayDrop { .. }), "{port}");
+    }
+    assert_eq!(at(-150, "ct status dnat drop"), Verdict::Passes);
+    assert!(matches!(at(0, "ct status dnat drop"), Verdict::Drops { .. }));
+    assert!(matches!(at(-150, "tcp dport 8000-8100 drop"), Verdict::Drops { .. }));
+}
+
 /// ARP bears no header of IP; a neighbour solicitation is for a group.
 #[test]
 fn questions() {
@@ -176,7 +215,14 @@ fn questions() {
         assert_eq!(asks(rule, "192.0.2.1"), Verdict::Passes, "{rule}");
     }
     assert!(matches!(asks("iifname \"br0\" drop", "192.0.2.1"), Verdict::Drops { .. }));
-    assert!(matches!(asks("ether type arp drop", "192.0.2.1"), Verdict::MayDrop { .. }));
+    assert!(matches!(asks("ether type arp drop", "192.0.2.1"), Verdict::Drops { .. }));
+    assert!(matches!(asks("ether type != ip drop", "192.0.2.1"), Verdict::Drops { .. }));
+    assert_eq!(asks("ether type arp drop", "fd00::1"), Verdict::Passes);
+    let others = "iifname \"br0\" arp saddr ip != 10.20.30.9 drop";
+    assert!(matches!(asks(others, "192.0.2.1"), Verdict::MayDrop { .. }));
+    let own = asks("arp saddr ip 10.20.30.41 accept\n drop", "192.0.2.1");
+    assert!(matches!(&own, Verdict::MayDrop { rule, .. } if rule == "drop"), "{own:?}");
+    assert_eq!(asks("meta l4proto tcp drop", "192.0.2.1"), Verdict::Passes);
     assert!(matches!(asks("ip6 daddr fd00::/8 drop", "fd00::1"), Verdict::MayDrop { .. }));
     assert_eq!(asks("ip6 daddr fd00::/8 drop", "192.0.2.1"), Verdict::Passes);
 }
@@ -189,7 +235,7 @@ fn published_ports() {
     let nat = |rule: &str| early(-100, rule);
     let target = Target { carries: Carries::Tcp(8080), local: true, ..echo().target };
     let syn = Passing { hook: Hook::Prerouting, target, asked: Some(target), ..echo() };
-    let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
+    let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to.to, rewrite.to.port));
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
     assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
     assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
@@ -203,23 +249,32 @@ fn published_ports() {
     assert_eq!(Chains::of(&local).destination(&Passing { target: elsewhere, asked: None, ..syn.clone() }), None);
     assert!(Chains::of(&early(-300, "dnat to 10.20.30.41")).destination(&syn).is_some());
     assert_eq!(
-        to("tcp dport 8080 # xt addrtype dst-type local counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80"),
+        to("tcp dport 8080 # xt addrtype dst-type local ; counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80"),
         Some((netns1, Some(80)))
     );
     assert_eq!(to("# xt addrtype dst-type != local # xt DNAT to 10.20.30.41"), None);
     assert_eq!(to("# xt set # xt DNAT to 10.20.30.41"), None);
-    assert_eq!(destination("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
+    let published = destination("[fd00::1]:80").unwrap();
+    assert_eq!((published.to, published.port), ("fd00::1".parse().unwrap(), Some(80)));
 }
 
-/// Which verdict a map gives is not certain; a table that is dormant gives none.
+/// A map tells a verdict where its element is known; a table that is dormant tells none.
 #[test]
 fn maps_and_dormant_tables() {
-    let map = "ct state vmap { established : accept, new : accept }";
-    let may = verdict(&forward(map, true), &echo());
-    assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == "policy drop"), "{may:?}");
-    for map in ["ip daddr vmap { 192.0.2.1 : drop, 192.0.2.2 : accept }", "iifname vmap { \"br0\" : drop }"] {
-        let may = verdict(&forward(map, false), &echo());
-        assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == map), "{map}: {may:?}");
+    let map = |map: &str, drops| verdict(&forward(map, drops), &echo());
+    for accepts in [
+        "ct state vmap { established : accept, new : accept }",
+        "ip protocol . ip daddr vmap { icmp . 192.0.2.0/24 : accept }",
+    ] {
+        assert_eq!(map(accepts, true), Verdict::Passes, "{accepts}");
+    }
+    for drops in ["ip daddr vmap { 192.0.2.1 : drop, 192.0.2.2 : accept }", "iifname vmap { \"br0\" : jump other }"] {
+        assert!(matches!(map(drops, false), Verdict::Drops { .. } | Verdict::MayDrop { .. }), "{drops}");
+    }
+    assert_eq!(map("ip daddr vmap { 192.0.2.2 : drop }", false), Verdict::Passes);
+    for unknown in ["meta mark vmap { 0x1 : drop, 0x2 : accept }", "ip daddr vmap @verdicts"] {
+        let may = map(unknown, false);
+        assert!(matches!(&may, Verdict::MayDrop { rule, .. } if rule == unknown), "{unknown}: {may:?}");
     }
     let mut dormant = forward("", true);
     dormant.tables[0].dormant = true;
