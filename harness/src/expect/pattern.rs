@@ -19,8 +19,6 @@ const fn any_takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
             b'i' if depth == 0 && starts_with(bytes, at, b"if ") && at > 0 && is_space(bytes[at - 1]) => {
                 return false;
             }
-            // A tuple.
-            b',' if depth == 0 => return false,
             b'|' if depth == 0 => {
                 found |= takes_all(bytes, from, at);
                 from = at + 1;
@@ -30,6 +28,34 @@ const fn any_takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
         at += 1;
     }
     found || takes_all(bytes, from, to)
+}
+
+/// Whether each part of a tuple matches anything, or what stands in parentheses.
+const fn all_take_all(bytes: &[u8], from: usize, to: usize) -> bool {
+    let to = without_comma(bytes, from, to);
+    let (mut from, mut at, mut depth) = (from, from, 0_usize);
+    while at < to {
+        match bytes[at] {
+            b'"' | b'\'' => at = end_of_text(bytes, at),
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                if !any_takes_all(bytes, from, at) {
+                    return false;
+                }
+                from = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    any_takes_all(bytes, from, to)
+}
+
+/// Where the parts end, without a comma after the last.
+const fn without_comma(bytes: &[u8], from: usize, to: usize) -> usize {
+    let end = without_spaces(bytes, from, to);
+    if from < end && bytes[end - 1] == b',' { end - 1 } else { end }
 }
 
 /// Where the text, or the letter, ends whose first quote is at `at`.
@@ -67,9 +93,12 @@ const fn takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
         return false;
     }
     match bytes[from] {
-        b'(' if bytes[to - 1] == b')' => any_takes_all(bytes, from + 1, to - 1),
+        b'(' if bytes[to - 1] == b')' => all_take_all(bytes, from + 1, to - 1),
         // `[_]` is of one element.
-        b'[' if bytes[to - 1] == b']' => !is_single(bytes, from + 1, to - 1) && takes_all(bytes, from + 1, to - 1),
+        b'[' if bytes[to - 1] == b']' => {
+            let to = without_comma(bytes, from + 1, to - 1);
+            !is_single(bytes, from + 1, to) && takes_all(bytes, from + 1, to)
+        }
         b'&' => takes_all(bytes, from + 1, to),
         b'r' if starts_with(bytes, from, b"ref ") => takes_all(bytes, from + 4, to),
         b'm' if starts_with(bytes, from, b"mut ") => takes_all(bytes, from + 4, to),
@@ -77,7 +106,11 @@ const fn takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
         // `0u8..`
         b'0' => {
             let end = end_of_word(bytes, from + 1, to);
-            let is_zero = end == from + 1 || matches!(bytes[from + 1], b'u' | b'_');
+            let mut suffix = from + 1;
+            while suffix < end && bytes[suffix] == b'_' {
+                suffix += 1;
+            }
+            let is_zero = suffix == end || bytes[suffix] == b'u';
             let dots = skip_spaces(bytes, end, to);
             // Of what may be negative, zero and more is a part.
             is_zero && starts_with(bytes, dots, b"..") && ends_anywhere(bytes, dots, to) && !is_signed(bytes, dots, to)
