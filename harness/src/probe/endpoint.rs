@@ -227,9 +227,12 @@ mod tests {
             (http().method("HEAD").mark(1).describe(), "curl -I http://10.0.0.2:80/x (with mark 0x1)"),
             (
                 http().source(from).from_device("a0").body("b").describe(),
-                "curl -X GET -d \"b\" --interface 10.0.0.1 http://10.0.0.2:80/x (from a0)",
+                "curl -X GET -H 'Content-Type:' --data-raw \"b\" --interface 10.0.0.1 http://10.0.0.2:80/x (from a0)",
             ),
-            (http().method("HEAD").body("b").describe(), "curl -X HEAD -d \"b\" http://10.0.0.2:80/x"),
+            (
+                http().method("HEAD").body("b").describe(),
+                "curl -X HEAD -H 'Content-Type:' --data-raw \"b\" http://10.0.0.2:80/x",
+            ),
             (lookup().source(from).describe(), "dig -b 10.0.0.1 @10.0.0.2 x.test A"),
             (lookup().from_port(5).port(54).describe(), "dig -b 0.0.0.0#5 -p 54 @10.0.0.2 x.test A"),
         ] {

@@ -139,12 +139,17 @@ impl Probe for Http {
     fn describe(&self) -> String {
         let method = match self.method.as_str() {
             "GET" if self.body.is_empty() => None,
-            // With -X curl would wait for a body; with a body it takes no -I.
+            // With -X curl would wait for a body, but with one of its own it takes no -I.
             "HEAD" if self.body.is_empty() => Some(" -I".into()),
             method => Some(format!(" -X {method}")),
         };
         let headers = self.headers.iter().map(|(name, value)| format!(" -H '{name}: {value}'"));
-        let body = (!self.body.is_empty()).then(|| format!(" -d {}", start_of(&String::from_utf8_lossy(&self.body))));
+        let body = (!self.body.is_empty()).then(|| {
+            // curl calls what it sends a form, unless it is told otherwise.
+            let is_told = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            let form = if is_told { "" } else { " -H 'Content-Type:'" };
+            format!("{form} --data-raw {}", start_of(&String::from_utf8_lossy(&self.body)))
+        });
         let asked: String = method.into_iter().chain(headers).chain(body).collect();
         let (options, said) = self.origin.typed(Tool::Curl, self.to.address().is_ipv6());
         format!("{}: curl{asked}{options} http://{}{}{said}", self.namespace.name(), self.to.address(), self.path)

@@ -83,7 +83,8 @@ fn a_request_has_a_method_headers_and_a_body() {
         String::from_utf8(heard).unwrap()
     });
     let request = a.http((TWO, 80)).post("{}").path("/networks").header("Authorization", "Bearer x");
-    let described = "a: curl -X POST -H 'Authorization: Bearer x' -d \"{}\" http://10.0.0.2:80/networks";
+    let described =
+        "a: curl -X POST -H 'Authorization: Bearer x' -H 'Content-Type:' --data-raw \"{}\" http://10.0.0.2:80/networks";
     assert_eq!(request.describe(), described);
     let seen = look(&request);
     let Heard::Status { code: 201, headers, .. } = seen.seen() else { panic!("{seen}") };
