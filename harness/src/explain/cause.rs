@@ -248,7 +248,7 @@ impl Walk<'_> {
         let name = self.scene.name(place);
         let listening = self.scene.places[place].namespace.run(|| listening(protocol, port))?;
         let takes = |own: &IpAddr| *own == to || own.is_unspecified() && (own.is_ipv6() || to.is_ipv4());
-        if listening.iter().any(takes) || self.published.contains(&place) {
+        if listening.iter().any(takes) || self.has_published(place) {
             return Ok(None);
         }
         let protocol = protocol.to_uppercase();

@@ -165,7 +165,7 @@ impl Walk<'_> {
             tracked: None,
             own: false,
             answer: packet.answer,
-            translated: self.published.contains(&place),
+            translated: self.has_published(place),
         }
     }
 

@@ -10,8 +10,15 @@ use super::{
 };
 use crate::{Carries, Frame, conntrack::Flow, probe::frame::Packet};
 
-/// A packet's destination, changed.
+/// Whom a packet is for.
 type Destination = (IpAddr, Carries);
+
+/// A place that changed the packet's destination.
+pub(super) struct Published {
+    pub place: usize,
+    asked: Destination,
+    to: Destination,
+}
 
 impl Walk<'_> {
     /// What NAT does with the packet where it has come in: as recorded on the way out, as was seen, as is remembered,
@@ -32,12 +39,23 @@ impl Walk<'_> {
             return stop(self.taken_elsewhere(place, packet, remembered, rewrite.as_ref()));
         }
         if let Some((to, carries)) = self.seen_published(place, by, packet).or(remembered).or(ruled) {
-            self.published.push(place);
+            self.published.push(Published { place, asked: (packet.to, packet.carries), to: (to, carries) });
             self.stale =
                 flow.and_then(|flow| self.outdated(place, packet, &flow, rewrite.as_ref())).or(self.stale.take());
             (packet.to, packet.carries) = (to, carries);
         }
         Ok(())
+    }
+
+    /// An answer leaves with the address and the port that were asked for, where the packet's were changed.
+    pub fn answer_as_asked(&self, out: Spot, packet: &mut Travelling) {
+        let comes = packet.from.map(|from| (from, packet.carries));
+        let changed = self.published.iter().find(|one| one.place == out.place && Some(one.to) == comes);
+        let Some(Published { asked, .. }) = changed.filter(|_| packet.answer) else { return };
+        let asked = Travelling { from: Some(asked.0), carries: asked.1, ..packet.clone() };
+        if self.trace.is_none_or(|trace| trace.first(out, true, &asked).is_some()) {
+            *packet = asked;
+        }
     }
 
     /// A packet that is not for the place itself, and goes to another than it is for.

@@ -135,6 +135,19 @@ fn rules_see_the_packet_as_it_is_there() {
     tells(&published(), &["host drops it by its firewall (chain inet t c: `tcp dport 8080 drop`)"]);
 }
 
+/// The answer of a published port comes back from where it was asked.
+///
+///     outside --- eth0 [host: br0, port 8080] --- [netns1: port 80]
+#[test]
+fn clients_drop_what_was_published() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    dnat(&host, "prerouting", "tcp dport 8080 dnat to 10.20.30.41:80");
+    let _server = one.serve_http((&one, 80)).unwrap();
+    let published = lab.outside().tcp_to((host.at("192.0.2.2".parse().unwrap()), 8080));
+    rules(lab.outside(), Family::Inet, "input", "accept", "tcp sport 80 drop; tcp sport 8080 drop");
+    tells(&published, &["the answer comes back, but outside drops it", "tcp sport 8080 drop"]);
+}
+
 /// Frames are dropped before a bridge looks where they go, as guards against spoofing do; what the host sends passes other
 /// hooks than what its ports send to each other.
 ///

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
+    nat::Published,
     scene::{Scene, Spot, Way},
     trace::{Trace, Travelling, is_question},
 };
@@ -43,7 +44,7 @@ pub(super) struct Walk<'a> {
     /// Where a router let the packet out, and whether it changed its source.
     pub forwarded: Vec<Forwarded>,
     /// The places where the packet's destination was changed.
-    pub published: Vec<usize>,
+    pub published: Vec<Published>,
     /// What leads the packet elsewhere than the rules would.
     pub stale: Option<String>,
     /// Where the packet got to, once its answer is walked.
@@ -122,6 +123,10 @@ impl<'a> Walk<'a> {
         Err(Stop::Cause(format!("the packet for {} goes in a circle: {}", packet.to, self.scene.say_way(&self.passed))))
     }
 
+    pub fn has_published(&self, place: usize) -> bool {
+        self.published.iter().any(|one| one.place == place)
+    }
+
     pub fn is_local(&self, place: usize, address: IpAddr) -> bool {
         self.scene.places[place].address(address).is_some() || address.is_loopback()
     }
@@ -191,6 +196,7 @@ impl<'a> Walk<'a> {
             let on_it = self.scene.places[end.place].address(hop).is_some_and(|own| own.dev == self.scene.dev(end));
             (!on_it, wanted != Some(end.place))
         });
+        self.answer_as_asked(out, packet);
         self.notice_source(out, by.is_some(), packet);
         if by.is_some() {
             stop(self.too_large(out, packet))?;

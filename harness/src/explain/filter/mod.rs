@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use self::rule::{Does, apply};
+use self::rule::{Does, Match, apply};
 use crate::{
     Carries,
     firewall::{self, Family, Rule, Ruleset, Table},
@@ -125,40 +125,6 @@ pub(super) struct Chains<'a>(Vec<Chain<'a>>);
 struct Chain<'a> {
     table: &'a Table,
     chain: &'a firewall::Chain,
-}
-
-/// Whether a rule's matches hold for the packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Match {
-    Yes,
-    No,
-    Perhaps,
-}
-
-impl Match {
-    fn certain(yes: bool) -> Self {
-        if yes { Self::Yes } else { Self::No }
-    }
-
-    fn not(self) -> Self {
-        match self {
-            Self::Yes => Self::No,
-            Self::No => Self::Yes,
-            Self::Perhaps => Self::Perhaps,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::No, _) | (_, Self::No) => Self::No,
-            (Self::Yes, Self::Yes) => Self::Yes,
-            _ => Self::Perhaps,
-        }
-    }
-
-    fn or(self, other: Self) -> Self {
-        self.not().and(other.not()).not()
-    }
 }
 
 /// What is not certain.

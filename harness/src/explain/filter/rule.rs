@@ -1,6 +1,6 @@
 //! One rule against one packet: whether its matches hold, and what it does.
 
-use super::{Destination, Match, Passing, destination};
+use super::{Destination, Passing, destination};
 use crate::{
     firewall::Rule,
     ruleset::{
@@ -17,6 +17,40 @@ pub(super) enum Does {
     Verdict(Verdict),
     /// Gives it another destination.
     Translate(Destination),
+}
+
+/// Whether a rule's matches hold for the packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Match {
+    Yes,
+    No,
+    Perhaps,
+}
+
+impl Match {
+    pub(super) fn certain(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+
+    pub(super) fn not(self) -> Self {
+        match self {
+            Self::Yes => Self::No,
+            Self::No => Self::Yes,
+            Self::Perhaps => Self::Perhaps,
+        }
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, Self::Yes) => Self::Yes,
+            _ => Self::Perhaps,
+        }
+    }
+
+    pub(super) fn or(self, other: Self) -> Self {
+        self.not().and(other.not()).not()
+    }
 }
 
 /// Whether the rule holds for the packet, and what it does then: one thing, or one of several where that is not known.
