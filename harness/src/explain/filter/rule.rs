@@ -6,7 +6,7 @@ use crate::{
     ruleset::{
         expr::{NatKind, Op, Verdict},
         field::Key,
-        kind::Form,
+        kind::{Form, Order},
         statement::{Element, Item, Right, Set, Statement},
     },
 };
@@ -150,13 +150,18 @@ fn compare(keys: &[Key], op: Op, right: &Right, packet: &Passing) -> Match {
 }
 
 fn ordered(key: &Key, own: &[u8], op: Op, value: &[u8]) -> Match {
-    let (own, value) = (key.kind.value(own), key.kind.value(value));
+    // An IPv6 address is more than a number.
+    let order = match key.kind.order {
+        Order::Big => own.cmp(value),
+        Order::Host => key.kind.value(own).cmp(&key.kind.value(value)),
+    };
     Match::certain(match op {
-        Op::Lt => own < value,
-        Op::Le => own <= value,
-        Op::Gt => own > value,
-        Op::Ge => own >= value,
-        Op::Eq | Op::Ne => own == value,
+        Op::Lt => order.is_lt(),
+        Op::Le => order.is_le(),
+        Op::Gt => order.is_gt(),
+        Op::Ge => order.is_ge(),
+        Op::Eq => order.is_eq(),
+        Op::Ne => order.is_ne(),
     })
 }
 

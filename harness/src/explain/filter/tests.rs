@@ -203,6 +203,17 @@ fn beside_nat() {
     assert!(matches!(at(-150, "tcp dport 8000-8100 drop"), Verdict::Drops { .. }));
 }
 
+/// Ranges are of whole addresses.
+#[test]
+fn ranges() {
+    let target = Target { to: "fd00::5".parse().unwrap(), ..echo().target };
+    let packet = Passing { target, ..echo() };
+    let drops = |rule: &str| matches!(verdict(&forward(rule, false), &packet), Verdict::Drops { .. });
+    assert!(drops("ip6 daddr fd00::1-fd00::9 drop") && drops("ip6 daddr { fd00::/64 } drop"));
+    assert!(!drops("ip6 daddr fd01::1-fd01::9 drop") && !drops("ip6 daddr fd00::6-fd00::9 drop"));
+    assert!(!drops("ip6 daddr { fd00:0:0:1::/64 } drop"));
+}
+
 /// ARP bears no header of IP; a neighbour solicitation is for a group.
 #[test]
 fn questions() {
