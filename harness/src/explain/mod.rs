@@ -82,7 +82,11 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
     let there = walk.leg(start, walk.packet())?;
     let dropped = walk.not_let_in(&there);
     walk::stop(dropped.map(|cause| format!("the packet gets there, but {cause}")))?;
-    walk::stop(walk.keeps_silent(there.place, &there.packet)?)?;
+    let answer = |to| Travelling { from: Some(there.packet.to), to, answer: true, ..there.packet.clone() };
+    let silent = walk.keeps_silent(there.place, &there.packet)?;
+    // A refusal that was sent is an answer which may be lost.
+    let speaks = there.packet.from.is_some_and(|to| walk.sends(there.place, &answer(to)));
+    walk::stop(silent.clone().filter(|_| !speaks))?;
     let wanted = walk.journey.to.namespace.as_ref().and_then(|namespace| walk.scene.place_of(namespace));
     if walk.published.is_empty() && wanted.is_some_and(|wanted| wanted != there.place) {
         let (taker, meant) = (walk.scene.name(there.place), walk.journey.to.label.as_str());
@@ -93,8 +97,7 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
     }
     walk.arrived = Some(there.clone());
     let Some(to) = there.packet.from else { return Ok(()) };
-    let answer = Travelling { from: Some(there.packet.to), to, answer: true, ..there.packet };
-    let back = walk.leg(there.place, answer).map_err(|stop| match stop {
+    let back = walk.leg(there.place, answer(to)).map_err(|stop| match stop {
         Stop::Cause(cause) => Stop::Cause(format!("the packet gets there, the answer does not get back: {cause}")),
         error => error,
     })?;
@@ -106,7 +109,8 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
         return walk::stop(Some(deaf));
     }
     let dropped = walk.dropped_on_arrival(&back);
-    walk::stop(dropped.map(|cause| format!("the answer comes back, but {cause}")))
+    walk::stop(dropped.map(|cause| format!("the answer comes back, but {cause}")))?;
+    walk::stop(silent)
 }
 
 impl fmt::Display for Explanation {

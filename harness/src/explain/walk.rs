@@ -123,6 +123,11 @@ impl<'a> Walk<'a> {
         Err(Stop::Cause(format!("the packet for {} goes in a circle: {}", packet.to, self.scene.say_way(&self.passed))))
     }
 
+    /// Whether the packet was seen to leave the place.
+    pub fn sends(&self, place: usize, packet: &Travelling) -> bool {
+        self.trace.is_some_and(|trace| trace.spots(place).any(|spot| trace.first(spot, true, packet).is_some()))
+    }
+
     pub fn has_published(&self, place: usize) -> bool {
         self.published.iter().any(|one| one.place == place)
     }
