@@ -252,7 +252,9 @@ fn address_line(address: &Address) -> String {
 }
 
 fn route_line(route: &Route) -> String {
-    Route { linkdown: false, ..route.clone() }.to_string()
+    let mut route = Route { linkdown: false, ..route.clone() };
+    route.hops.iter_mut().for_each(|hop| hop.linkdown = false);
+    route.to_string()
 }
 
 fn was_set(neighbour: &Neighbour) -> bool {
