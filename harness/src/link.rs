@@ -343,7 +343,7 @@ impl Namespace {
             let found = self.ask_each("looking up links", indexes.into_iter().map(question))?;
             found.into_iter().flatten().filter_map(as_link).collect()
         };
-        Ok(links.iter().filter_map(|link| Some((link.header.index, name_of(link)?.to_owned()))).collect())
+        Ok(names(&links))
     }
 
     /// The name of the link with this index; none where there is no such link.
@@ -394,6 +394,11 @@ pub(crate) fn kind_of(link: &LinkMessage) -> Option<String> {
         }),
         _ => None,
     })
+}
+
+/// The names of links, by their indexes.
+pub(crate) fn names(links: &[LinkMessage]) -> Names {
+    links.iter().filter_map(|link| Some((link.header.index, name_of(link)?.to_owned()))).collect()
 }
 
 /// The name among a link's attributes.

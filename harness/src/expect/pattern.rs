@@ -9,47 +9,57 @@ pub const fn claims_something(pattern: &str) -> bool {
 
 /// Whether one of the alternatives between matches anything.
 const fn any_takes_all(bytes: &[u8], from: usize, to: usize) -> bool {
-    let (mut from, mut at, mut depth, mut found) = (from, from, 0_usize, false);
-    while at < to {
-        match bytes[at] {
-            b'"' | b'\'' => at = end_of_text(bytes, at),
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            // A guard claims what it says.
-            b'i' if depth == 0 && starts_with(bytes, at, b"if ") && at > 0 && is_space(bytes[at - 1]) => {
-                return false;
-            }
-            b'|' if depth == 0 => {
-                found |= takes_all(bytes, from, at);
-                from = at + 1;
-            }
-            _ => {}
-        }
-        at += 1;
+    // A guard claims what it says.
+    if find(bytes, from, to, b"if ") < to {
+        return false;
     }
-    found || takes_all(bytes, from, to)
+    let mut from = from;
+    loop {
+        let end = find(bytes, from, to, b"|");
+        if takes_all(bytes, from, end) {
+            return true;
+        }
+        if end == to {
+            return false;
+        }
+        from = end + 1;
+    }
+}
+
+/// Whether what is wanted may stand here: a word does not begin within another.
+const fn begins_word(bytes: &[u8], at: usize, wanted: &[u8]) -> bool {
+    wanted.len() == 1 || at > 0 && is_space(bytes[at - 1])
 }
 
 /// Whether each part of a tuple matches anything, or what stands in parentheses.
 const fn all_take_all(bytes: &[u8], from: usize, to: usize) -> bool {
-    let to = without_comma(bytes, from, to);
-    let (mut from, mut at, mut depth) = (from, from, 0_usize);
+    let (mut from, to) = (from, without_comma(bytes, from, to));
+    loop {
+        let end = find(bytes, from, to, b",");
+        if !any_takes_all(bytes, from, end) {
+            return false;
+        }
+        if end == to {
+            return true;
+        }
+        from = end + 1;
+    }
+}
+
+/// Where a sign stands outside of brackets and texts, or a word after a space; the end, where it does not.
+const fn find(bytes: &[u8], from: usize, to: usize, wanted: &[u8]) -> usize {
+    let (mut at, mut depth) = (from, 0_usize);
     while at < to {
         match bytes[at] {
             b'"' | b'\'' => at = end_of_text(bytes, at),
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' if depth == 0 => {
-                if !any_takes_all(bytes, from, at) {
-                    return false;
-                }
-                from = at + 1;
-            }
+            _ if depth == 0 && begins_word(bytes, at, wanted) && starts_with(bytes, at, wanted) => return at,
             _ => {}
         }
         at += 1;
     }
-    any_takes_all(bytes, from, to)
+    to
 }
 
 /// Where the parts end, without a comma after the last.

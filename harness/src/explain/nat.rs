@@ -72,7 +72,7 @@ impl Walk<'_> {
         if is_meant || to == packet.to {
             return None;
         }
-        let why = match rewrite.filter(|rewrite| rewrite.to.to == to) {
+        let why = match rewrite.filter(|rewrite| rewrite.to == to) {
             Some(rewrite) => rewrite.to_string(),
             None => "as connection tracking remembers it".into(),
         };
@@ -146,10 +146,10 @@ impl Walk<'_> {
 impl Rewrite {
     /// Where the packet is for after it.
     fn apply(&self, packet: &Travelling) -> Destination {
-        match (packet.carries, self.to.port) {
-            (Carries::Tcp(_), Some(port)) => (self.to.to, Carries::Tcp(port)),
-            (Carries::Udp(_), Some(port)) => (self.to.to, Carries::Udp(port)),
-            (carries, _) => (self.to.to, carries),
+        match (packet.carries, self.port) {
+            (Carries::Tcp(_), Some(port)) => (self.to, Carries::Tcp(port)),
+            (Carries::Udp(_), Some(port)) => (self.to, Carries::Udp(port)),
+            (carries, _) => (self.to, carries),
         }
     }
 }

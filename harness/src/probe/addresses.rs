@@ -3,11 +3,7 @@
 use std::fmt;
 
 use super::{Probe, Seen, Watch};
-use crate::{
-    Deadline, Namespace, Result,
-    state::{Address, Table},
-    watch::Group,
-};
+use crate::{Deadline, Namespace, Result, state::Address, watch::Group};
 
 impl Namespace {
     /// Looks at every address. Equivalent to `ip address`.
@@ -84,7 +80,7 @@ impl Seen for AddressList {
 
 impl fmt::Display for AddressList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::lines(f, &self.0.iter().map(Address::columns).collect::<Table>().lines())
+        super::lines(f, &Address::table(&self.0).lines())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 
-use super::Names;
+use super::{Names, Table};
 use crate::{Namespace, Result};
 
 /// An address on a link.
@@ -67,9 +67,9 @@ impl Address {
         })
     }
 
-    /// Its device, and the rest in words.
-    pub(crate) fn columns(&self) -> Vec<String> {
-        vec![self.dev.clone(), self.to_string()]
+    /// Addresses in the columns of `ip -brief address`.
+    pub(crate) fn table(addresses: &[Self]) -> Table {
+        addresses.iter().map(|own| vec![own.dev.clone(), own.to_string()]).collect()
     }
 }
 

@@ -135,8 +135,7 @@ pub struct Vlan {
 
 pub(crate) fn read(namespace: &Namespace) -> Result<Vec<Link>> {
     let messages = namespace.link_messages()?;
-    let name = |message: &LinkMessage| Some((message.header.index, link::name_of(message)?.to_owned()));
-    let names: Names = messages.iter().filter_map(name).collect();
+    let names = link::names(&messages);
     let mut links: Vec<Link> = messages.iter().map(|message| Link::of(message, &names)).collect();
     if links.iter().any(|link| link.bridge.is_some_and(|bridge| bridge.vlan_filtering)) {
         let mut message = LinkMessage::default();

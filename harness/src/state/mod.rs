@@ -112,7 +112,7 @@ impl State {
     /// The addresses in the columns of `ip -brief address`.
     #[must_use]
     pub fn addresses_table(&self) -> Table {
-        self.addresses.iter().map(Address::columns).collect()
+        Address::table(&self.addresses)
     }
 }
 

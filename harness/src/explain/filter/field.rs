@@ -30,11 +30,10 @@ impl Field {
         match key.load {
             Load::Meta(number) => meta_data(key, number, packet),
             Load::Ct(number, None) => connection(key, number, packet),
-            Load::Payload { base: header::LINK, .. } if key.name == "ether type" => match packet.hook {
-                // The loopback device and tunnels have no such header.
-                _ if packet.bridged => number(key, packet.ether_type()),
-                _ => Self::Unknown,
-            },
+            // The loopback device and tunnels have no such header.
+            Load::Payload { base: header::LINK, .. } if key.name == "ether type" && packet.bridged => {
+                number(key, packet.ether_type())
+            }
             Load::Payload { base: header::NETWORK, .. } => network(key, packet),
             Load::Payload { base: header::TRANSPORT, .. } => transport(key, packet),
             Load::Fib { flags: FIB_DADDR, result: FIB_TYPE } if !packet.asks && !packet.unsure => {
@@ -46,9 +45,8 @@ impl Field {
     }
 }
 
-fn meta_data(key: &Key, number_: u32, packet: &Passing) -> Field {
-    let is_arp = packet.is_arp();
-    match number_ {
+fn meta_data(key: &Key, what: u32, packet: &Passing) -> Field {
+    match what {
         IIFNAME => name(key, &packet.iif),
         OIFNAME => name(key, &packet.oif),
         meta::PROTOCOL => number(key, packet.ether_type()),
@@ -58,17 +56,17 @@ fn meta_data(key: &Key, number_: u32, packet: &Passing) -> Field {
             _ if packet.target.to.is_ipv4() => number(key, libc::NFPROTO_IPV4 as u64),
             _ => number(key, libc::NFPROTO_IPV6 as u64),
         },
-        meta::L4PROTO if is_arp => Field::Absent,
+        meta::L4PROTO if packet.is_arp() => Field::Absent,
         meta::L4PROTO => number(key, packet.protocol()),
         _ => Field::Unknown,
     }
 }
 
-fn connection(key: &Key, number_: u32, packet: &Passing) -> Field {
+fn connection(key: &Key, what: u32, packet: &Passing) -> Field {
     const INVALID: u64 = 1;
     const ESTABLISHED: u64 = 2;
     const NEW: u64 = 8;
-    match (number_, packet.tracked) {
+    match (what, packet.tracked) {
         (_, None) => Field::Unknown,
         (CT_STATE, Some(false)) => number(key, INVALID),
         (CT_STATE, Some(true)) => number(key, if packet.answer { ESTABLISHED } else { NEW }),
@@ -114,28 +112,31 @@ fn transport(key: &Key, packet: &Passing) -> Field {
     if packet.is_arp() || key.needs.transport.is_some_and(|needed| u64::from(needed) != packet.protocol()) {
         return Field::Absent;
     }
-    let port = match packet.target.carries {
-        Carries::Tcp(port) | Carries::Udp(port) if !packet.asks => port,
-        _ => {
-            // RFC 792, RFC 4443, RFC 4861.
-            let kind: u8 = match (packet.asks, packet.target.to.is_ipv4(), packet.answer) {
-                (true, ..) => 135,
-                (_, true, false) => 8,
-                (_, true, true) => 0,
-                (_, false, false) => 128,
-                (_, false, true) => 129,
-            };
-            return match &*key.name {
-                "icmp type" | "icmpv6 type" => number(key, kind),
-                "icmp code" | "icmpv6 code" => number(key, false),
-                "tcp sport" | "tcp dport" | "udp sport" | "udp dport" | "th sport" | "th dport" => Field::Absent,
-                _ => Field::Unknown,
-            };
+    match packet.target.carries {
+        Carries::Tcp(port) | Carries::Udp(port) if !packet.asks => {
+            // An answer comes from the port that was asked; the client's is any.
+            let known = if packet.answer { " sport" } else { " dport" };
+            if key.name.ends_with(known) && !packet.unsure { number(key, port) } else { Field::Unknown }
         }
+        _ => icmp(key, packet),
+    }
+}
+
+fn icmp(key: &Key, packet: &Passing) -> Field {
+    // RFC 792, RFC 4443, RFC 4861.
+    let kind: u8 = match (packet.asks, packet.target.to.is_ipv4(), packet.answer) {
+        (true, ..) => 135,
+        (_, true, false) => 8,
+        (_, true, true) => 0,
+        (_, false, false) => 128,
+        (_, false, true) => 129,
     };
-    // An answer comes from the port that was asked; the client's is any.
-    let known = if packet.answer { " sport" } else { " dport" };
-    if key.name.ends_with(known) && !packet.unsure { number(key, port) } else { Field::Unknown }
+    match &*key.name {
+        "icmp type" | "icmpv6 type" => number(key, kind),
+        "icmp code" | "icmpv6 code" => number(key, false),
+        "th sport" | "th dport" => Field::Absent,
+        _ => Field::Unknown,
+    }
 }
 
 fn number(key: &Key, number: impl Into<u64>) -> Field {

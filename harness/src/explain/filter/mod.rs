@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use self::rule::{Does, Match, apply};
+use self::rule::{Does, Match, apply, translates, untracks};
 use crate::{
     Carries,
     firewall::{self, Family, Rule, Ruleset, Table},
@@ -98,17 +98,12 @@ pub(super) enum Verdict {
 /// A destination NAT that the packet meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rewrite {
-    pub to: Destination,
-    chain: String,
-    rule: String,
-}
-
-/// Whom a packet is for after destination NAT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Destination {
+    /// Whom the packet is for then.
     pub to: IpAddr,
     /// At which port, where that changes.
     pub port: Option<u16>,
+    chain: String,
+    rule: String,
 }
 
 impl fmt::Display for Rewrite {
@@ -118,7 +113,13 @@ impl fmt::Display for Rewrite {
 }
 
 /// The chains of a ruleset that see packets, by their priorities.
-pub(super) struct Chains<'a>(Vec<Chain<'a>>);
+pub(super) struct Chains<'a> {
+    all: Vec<Chain<'a>>,
+    /// Whether any rule changes addresses.
+    translate: bool,
+    /// Whether any rule keeps packets from connection tracking.
+    untrack: bool,
+}
 
 /// A chain, and the table that it is in.
 #[derive(Clone, Copy)]
@@ -139,7 +140,7 @@ impl Doubt {
     /// How a chain ends that the packet may have left before.
     fn unless(&mut self, returned: bool, end: End) -> End {
         match end {
-            End::Drop(Verdict::Drops { chain, rule }) if returned => {
+            End::Drop { chain, rule } if returned => {
                 self.may_drop(chain, rule);
                 End::Return
             }
@@ -160,7 +161,11 @@ enum End {
     Translate(Rewrite),
     Accept,
     Return,
-    Drop(Verdict),
+    /// By this rule of this chain.
+    Drop {
+        chain: String,
+        rule: String,
+    },
 }
 
 impl<'a> Chains<'a> {
@@ -169,7 +174,8 @@ impl<'a> Chains<'a> {
         let chains = ruleset.chains().filter(|(table, _)| !table.dormant);
         let mut chains: Vec<_> = chains.map(|(table, chain)| Chain { table, chain }).collect();
         chains.sort_by_key(|chain| chain.chain.hook.as_ref().map_or(0, |hook| hook.priority));
-        Self(chains)
+        let (translate, untrack) = (any(&chains, translates), any(&chains, untracks));
+        Self { all: chains, translate, untrack }
     }
 
     /// What becomes of the packet.
@@ -178,15 +184,15 @@ impl<'a> Chains<'a> {
         for (chain, packet) in self.at("filter", packet) {
             doubt.accepted = false;
             match self.run(chain, &packet, 0, &mut doubt) {
-                End::Drop(verdict) if !doubt.accepted => return verdict,
+                End::Drop { chain, rule } if !doubt.accepted => return Verdict::Drops { chain, rule },
                 End::Return if chain.drops() && !doubt.accepted => {
                     return Verdict::Drops { chain: chain.title(), rule: "policy drop".into() };
                 }
-                End::Drop(Verdict::Drops { chain, rule }) => doubt.perhaps = Verdict::MayDrop { chain, rule },
+                End::Drop { chain, rule } => doubt.perhaps = Verdict::MayDrop { chain, rule },
                 End::Return if chain.drops() => {
                     doubt.perhaps = Verdict::MayDrop { chain: chain.title(), rule: "policy drop".into() };
                 }
-                End::Drop(_) | End::Return | End::Accept | End::Translate(..) => {}
+                End::Return | End::Accept | End::Translate(..) => {}
             }
         }
         doubt.perhaps
@@ -203,38 +209,16 @@ impl<'a> Chains<'a> {
 
     /// Whether any rule changes destinations.
     pub fn rewrites(&self) -> bool {
-        self.any(|statement| match statement {
+        any(&self.all, |statement| match statement {
             Statement::Nat { kind, .. } => *kind == NatKind::Destination,
             Statement::Unknown(what) => what.starts_with("xt DNAT"),
             _ => false,
         })
     }
 
-    /// Whether any rule changes addresses.
-    fn translates(&self) -> bool {
-        self.any(|statement| match statement {
-            Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => true,
-            Statement::Unknown(what) => {
-                let names = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
-                what.strip_prefix("xt ").is_some_and(|what| names.iter().any(|name| what.starts_with(name)))
-            }
-            _ => false,
-        })
-    }
-
-    /// Whether any rule keeps packets from connection tracking.
-    fn untracks(&self) -> bool {
-        let names = ["expr notrack", "xt CT", "xt NOTRACK"];
-        self.any(|statement| matches!(statement, Statement::Unknown(what) if names.contains(&what.as_str())))
-    }
-
-    fn any(&self, is: impl Fn(&Statement) -> bool) -> bool {
-        self.0.iter().flat_map(|chain| &chain.chain.rules).flat_map(|rule| &rule.statements).any(is)
-    }
-
     /// The base chains of this kind that see the packet, and what each sees.
     fn at<'b>(&'b self, kind: &'b str, packet: &'b Passing) -> impl Iterator<Item = (Chain<'a>, Passing)> + 'b {
-        let seeing = self.0.iter().copied().filter_map(move |chain| Some((chain, chain.sees(kind, packet)?)));
+        let seeing = self.all.iter().copied().filter_map(move |chain| Some((chain, chain.sees(kind, packet)?)));
         seeing.map(|(chain, priority)| (chain, self.seen_at(packet, priority)))
     }
 
@@ -260,11 +244,11 @@ impl<'a> Chains<'a> {
             Egress => true,
             Forward | Output => false,
         } && !packet.bridged
-            && self.translates();
+            && self.translate;
         let is_early = packet.hook == Ingress || priority < DSTNAT;
         Passing {
             // Bridges track connections where a module lets them.
-            tracked: tracked.filter(|_| !packet.bridged && !packet.asks && !self.untracks()),
+            tracked: tracked.filter(|_| !packet.bridged && !packet.asks && !self.untrack),
             from: packet.from.filter(|_| !is_late),
             target: if is_early { asked } else { packet.target },
             translated: packet.translated && !(changed && priority <= DSTNAT),
@@ -286,8 +270,7 @@ impl<'a> Chains<'a> {
                     return doubt.unless(returned, end);
                 }
                 match end {
-                    End::Drop(Verdict::Drops { chain, rule }) => doubt.may_drop(chain, rule),
-                    End::Drop(_) => {}
+                    End::Drop { chain, rule } => doubt.may_drop(chain, rule),
                     End::Return => returned = true,
                     End::Accept | End::Translate(_) => doubt.accepted = true,
                 }
@@ -309,8 +292,10 @@ impl<'a> Chains<'a> {
         const DEEPEST: usize = 16;
         let (title, rule) = (chain.title(), rule.to_string());
         let (target, goes) = match does {
-            Does::Translate(to) => return Some(End::Translate(Rewrite { to: *to, chain: title, rule })),
-            Does::Verdict(Ruling::Drop) => return Some(End::Drop(Verdict::Drops { chain: title, rule })),
+            Does::Translate { to, port } => {
+                return Some(End::Translate(Rewrite { to: *to, port: *port, chain: title, rule }));
+            }
+            Does::Verdict(Ruling::Drop) => return Some(End::Drop { chain: title, rule }),
             Does::Verdict(Ruling::Accept) => return Some(End::Accept),
             Does::Verdict(Ruling::Return) => return Some(End::Return),
             // A program decides.
@@ -325,7 +310,7 @@ impl<'a> Chains<'a> {
         if depth >= DEEPEST {
             return None;
         }
-        let target = self.0.iter().find(|other| other.is_beside(chain) && other.chain.name == *target)?;
+        let target = self.all.iter().find(|other| other.is_beside(chain) && other.chain.name == *target)?;
         match self.run(*target, packet, depth + 1, doubt) {
             End::Return if !goes => None,
             end => Some(end),
@@ -374,11 +359,15 @@ impl Chain<'_> {
 }
 
 /// `10.20.30.41:80`, `[fd00:20::41]:80`, or the address alone.
-fn destination(text: &str) -> Option<Destination> {
+fn destination(text: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Ok(both) = text.parse::<SocketAddr>() {
-        return Some(Destination { to: both.ip(), port: Some(both.port()) });
+        return Some((both.ip(), Some(both.port())));
     }
-    Some(Destination { to: text.trim_matches(['[', ']']).parse().ok()?, port: None })
+    Some((text.trim_matches(['[', ']']).parse().ok()?, None))
+}
+
+fn any(chains: &[Chain<'_>], is: impl Fn(&Statement) -> bool) -> bool {
+    chains.iter().flat_map(|chain| &chain.chain.rules).flat_map(|rule| &rule.statements).any(is)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! One rule against one packet: whether its matches hold, and what it does.
 
-use super::{Destination, Passing, destination};
+use std::net::IpAddr;
+
+use super::{Passing, destination};
 use crate::{
     firewall::Rule,
     ruleset::{
@@ -16,7 +18,10 @@ use crate::{
 pub(super) enum Does {
     Verdict(Verdict),
     /// Gives it another destination.
-    Translate(Destination),
+    Translate {
+        to: IpAddr,
+        port: Option<u16>,
+    },
 }
 
 /// Whether a rule's matches hold for the packet.
@@ -69,8 +74,8 @@ pub(super) fn apply(rule: &Rule, packet: &Passing) -> (Match, Vec<Does>) {
             Statement::Nat { kind: NatKind::Destination, address: Some(address), port, .. }
                 if address.last.is_none() && port.is_none_or(|port| port.last.is_none()) =>
             {
-                let to = Destination { to: address.first, port: port.map(|port| port.first) };
-                (Match::Yes, Some(vec![Does::Translate(to)]))
+                let port = port.map(|port| port.first);
+                (Match::Yes, Some(vec![Does::Translate { to: address.first, port }]))
             }
             Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => {
                 (Match::Yes, Some(Vec::new()))
@@ -89,13 +94,35 @@ pub(super) fn apply(rule: &Rule, packet: &Passing) -> (Match, Vec<Does>) {
     (all, Vec::new())
 }
 
+/// The targets of the old iptables that change addresses.
+const NAT: [&str; 5] = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
+
+/// Whether it changes addresses.
+pub(super) fn translates(statement: &Statement) -> bool {
+    match statement {
+        Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => true,
+        Statement::Unknown(what) => {
+            what.strip_prefix("xt ").and_then(|what| what.split(' ').next()).is_some_and(|name| NAT.contains(&name))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it keeps packets from connection tracking.
+pub(super) fn untracks(statement: &Statement) -> bool {
+    matches!(statement, Statement::Unknown(what) if ["expr notrack", "xt CT", "xt NOTRACK"].contains(&what.as_str()))
+}
+
 /// An extension of the old iptables, in the words of `ruleset::xt`.
 fn extension(what: &str, packet: &Passing) -> (Match, Option<Vec<Does>>) {
     let words: Vec<&str> = what.split_whitespace().collect();
     let is_local = if packet.unsure { Match::Perhaps } else { Match::certain(packet.target.local) };
     match words.as_slice() {
-        ["xt", "DNAT", "to", to] => (Match::Yes, Some(destination(to).into_iter().map(Does::Translate).collect())),
-        ["xt", "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP", ..] => (Match::Yes, Some(Vec::new())),
+        ["xt", "DNAT", "to", to] => {
+            let translated = destination(to).map(|(to, port)| Does::Translate { to, port });
+            (Match::Yes, Some(translated.into_iter().collect()))
+        }
+        ["xt", name, ..] if NAT.contains(name) => (Match::Yes, Some(Vec::new())),
         ["xt", "REJECT"] => (Match::Yes, Some(vec![Does::Verdict(Verdict::Drop)])),
         ["xt", "comment" | "LOG" | "NFLOG" | "MARK" | "CONNMARK"] => (Match::Yes, None),
         ["xt", "addrtype", "dst-type", "local"] => (is_local, None),

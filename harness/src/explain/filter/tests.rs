@@ -246,7 +246,7 @@ fn published_ports() {
     let nat = |rule: &str| early(-100, rule);
     let target = Target { carries: Carries::Tcp(8080), local: true, ..echo().target };
     let syn = Passing { hook: Hook::Prerouting, target, asked: Some(target), ..echo() };
-    let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to.to, rewrite.to.port));
+    let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
     assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
     assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
@@ -265,8 +265,7 @@ fn published_ports() {
     );
     assert_eq!(to("# xt addrtype dst-type != local # xt DNAT to 10.20.30.41"), None);
     assert_eq!(to("# xt set # xt DNAT to 10.20.30.41"), None);
-    let published = destination("[fd00::1]:80").unwrap();
-    assert_eq!((published.to, published.port), ("fd00::1".parse().unwrap(), Some(80)));
+    assert_eq!(destination("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
 }
 
 /// A map tells a verdict where its element is known; a table that is dormant tells none.
