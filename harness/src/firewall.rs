@@ -72,8 +72,8 @@ pub struct Hook {
     pub kind: String,
     /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`
     pub hook: String,
-    /// At `ingress`, the device.
-    pub device: Option<String>,
+    /// At `ingress` and `egress`, the devices.
+    pub devices: Vec<String>,
     /// Chains of the same hook run in the order of their priorities.
     pub priority: i32,
     /// What becomes of a packet that no rule decided on: true: it is dropped.
@@ -234,10 +234,14 @@ impl Hook {
     /// As `nft` prints it in a chain of this family.
     #[must_use]
     pub fn show(&self, family: Family) -> String {
-        let device = self.device.as_ref().map(|device| format!(" device \"{device}\"")).unwrap_or_default();
+        let devices = match self.devices.as_slice() {
+            [] => String::new(),
+            [device] => format!(" device \"{device}\""),
+            devices => format!(" devices = {{ {} }}", devices.join(", ")),
+        };
         let priority = chain::print_priority(family, self.priority);
         let policy = if self.drops { "drop" } else { "accept" };
-        format!("type {} hook {}{device} priority {priority}; policy {policy};", self.kind, self.hook)
+        format!("type {} hook {}{devices} priority {priority}; policy {policy};", self.kind, self.hook)
     }
 }
 

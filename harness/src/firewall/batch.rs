@@ -57,9 +57,13 @@ impl Batch {
         let hook = chain::parse(family, text).map_err(|why| Error::Usage(format!("{doing}: `{text}`: {why}")))?;
         if let Some(hook) = hook {
             let place = chain::number_of(family, &hook.hook).unwrap_or_default();
-            let device = hook.device.as_ref().map(|device| string(nfta::hook::DEV, device));
+            let named = |kind: u16| hook.devices.iter().map(move |device| string(kind, device));
+            let devices = match hook.devices.len() {
+                0 | 1 => named(nfta::hook::DEV).next(),
+                _ => Some(nest(nfta::hook::DEVS, named(nfta::hook::DEVICE_NAME))),
+            };
             let at = [number(nfta::hook::HOOKNUM, place), number(nfta::hook::PRIORITY, hook.priority as u32)];
-            parts.push(nest(nfta::chain::HOOK, at.into_iter().chain(device)));
+            parts.push(nest(nfta::chain::HOOK, at.into_iter().chain(devices)));
             parts.push(policy(hook.drops));
             parts.push(string(nfta::chain::TYPE, &hook.kind));
         }

@@ -98,11 +98,18 @@ fn read_chain(family: Family, chain: &Attributes) -> Chain {
     let hook = place.number(nfta::hook::HOOKNUM).map(|number| Hook {
         kind: chain.string(nfta::chain::TYPE).unwrap_or_else(|| "filter".into()),
         hook: chain::name_of(family, number).to_owned(),
-        device: place.string(nfta::hook::DEV),
+        devices: read_devices(&place),
         priority: place.number(nfta::hook::PRIORITY).unwrap_or(0) as i32,
         drops: chain.number(nfta::chain::POLICY) == Some(0),
     });
     Chain { name: chain.string(nfta::chain::NAME).unwrap_or_default(), hook, rules: Vec::new() }
+}
+
+/// A chain of several devices has a list of them; older kernels say one by itself.
+fn read_devices(place: &Attributes) -> Vec<String> {
+    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned();
+    let listed: Vec<String> = place.nested(nfta::hook::DEVS).all(nfta::hook::DEVICE_NAME).map(name).collect();
+    if listed.is_empty() { place.string(nfta::hook::DEV).into_iter().collect() } else { listed }
 }
 
 fn read_rule(family: Family, rule: &Attributes, sets: &[KernelSet]) -> Rule {

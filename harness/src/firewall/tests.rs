@@ -5,7 +5,7 @@ use rstest::rstest;
 use super::*;
 use crate::ruleset::{
     decode, encode,
-    expr::{Expr, Load, Op},
+    expr::{Expr, Load, NatKind, Op},
     lift::lift,
     set::{KernelElement, KernelSet, flags},
     statement,
@@ -34,6 +34,8 @@ fn nat_rules_come_back(#[case] family: Family, #[case] text: &str) {
 #[case(Family::Inet, "meta pkttype other return comment \"why not\"")]
 #[case(Family::Ip6, "ip6 daddr != fd00::1 tcp sport 80 drop")]
 #[case(Family::Bridge, "iifname \"veth1-0\" ether saddr != 02:00:00:00:00:01 drop")]
+#[case(Family::Ip, "ip daddr vmap { 10.20.0.0/16 : accept, * : drop }")]
+#[case(Family::Ip, "tcp dport . iifname vmap { 80 . \"br0\" : accept, * : drop }")]
 #[case(Family::Bridge, "iifname \"veth1-0\" arp saddr ip != 10.20.30.41 drop")]
 #[case(Family::Bridge, "iifname \"veth1-0\" ip saddr != 10.20.30.41 drop")]
 fn filter_rules_come_back(#[case] family: Family, #[case] text: &str) {
@@ -54,6 +56,23 @@ fn comes_back(family: Family, hook: &str, text: &str) {
     assert!(namespace.firewall().ruleset().unwrap().tables[0].chains[0].rules.is_empty());
     namespace.firewall().flush().unwrap();
     assert_eq!(namespace.firewall().ruleset().unwrap(), Ruleset::default());
+}
+
+/// A chain may be one of several devices.
+#[test]
+fn chains_of_devices_come_back() {
+    let lab = crate::Lab::of("pair").unwrap();
+    lab.host().firewall().flush().unwrap();
+    for devices in ["device \"veth1-0\"", "devices = { veth1-0, veth2-0 }"] {
+        let hook = format!("type filter hook ingress {devices} priority filter; policy drop;");
+        let mut batch = lab.host().firewall().batch();
+        batch.add_table(Family::Netdev, "np");
+        batch.add_chain(Family::Netdev, "np", "chain", &hook).unwrap();
+        batch.commit().unwrap();
+        let listed = lab.host().firewall().ruleset().unwrap();
+        assert_eq!(listed.to_string(), format!("table netdev np {{\n\tchain chain {{\n\t\t{hook}\n\t}}\n}}\n"));
+        lab.host().firewall().flush().unwrap();
+    }
 }
 
 /// A batch happens as a whole or not at all, and its error names the rule.
@@ -307,6 +326,38 @@ fn the_unknown_is_shown() {
     ];
     let text = statement::print(&lift(Family::Inet, &exprs, &[]));
     assert_eq!(text, "# xt conntrack udp dport 53 # expr meta key 23 cmp @nh,240,16 0xabcd # expr socket");
+}
+
+/// What an instruction left in a register is not taken for what another may have put there since.
+#[test]
+fn registers_that_may_have_changed() {
+    let protocol = Expr::Load { load: Load::Meta(16), to: 1 };
+    let constant = |to: u32, data: &[u8]| Expr::Constant { to, data: data.to_vec() };
+    let map = |to| Expr::Lookup { register: 1, set: "ports".into(), id: None, invert: false, to: Some(to) };
+    let nat = Expr::Nat {
+        kind: NatKind::Destination,
+        family: 2,
+        address: [Some(1), Some(1)],
+        port: [Some(2), Some(2)],
+        flags: 0,
+    };
+    let print = |exprs: &[Expr]| statement::print(&lift(Family::Ip, exprs, &[]));
+    let unknown = [
+        protocol.clone(),
+        Expr::Other { name: "numgen".into() },
+        Expr::Compare { register: 1, op: Op::Eq, data: vec![6] },
+    ];
+    assert_eq!(print(&unknown), "# expr numgen # expr cmp");
+    let known = [constant(1, &[10, 0, 0, 1]), constant(2, &[0, 80]), nat.clone()];
+    assert_eq!(print(&known), "dnat to 10.0.0.1:80");
+    let mapped = [constant(1, &[10, 0, 0, 1]), constant(2, &[0, 80]), map(2), nat];
+    assert_eq!(print(&mapped), "# expr lookup # expr nat");
+    let redirect = Expr::Redirect { port: [Some(2), Some(2)], flags: 0 };
+    assert_eq!(print(&[map(2), redirect]), "# expr lookup # expr redir");
+    assert_eq!(print(&[protocol, map(0)]), "# expr vmap");
+    let wide = [constant(1, &[0; 16]), constant(9, &[0; 4]), Expr::SetMeta { key: 3, from: 1 }];
+    assert!(print(&wide).starts_with("meta mark set"));
+    assert_eq!(print(&[wide[1].clone(), wide[0].clone(), Expr::SetMeta { key: 3, from: 9 }]), "# expr meta set");
 }
 
 /// What is kept of a comment is whole characters, and no more than nft allows.

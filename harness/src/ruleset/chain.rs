@@ -14,13 +14,18 @@ pub(crate) fn parse(family: Family, text: &str) -> Result<Option<Hook>, String> 
     if words.peek().is_none() {
         return Ok(None);
     }
-    let (mut kind, mut hook, mut priority, mut device, mut drops) = (None, None, None, None, false);
+    let (mut kind, mut hook, mut priority, mut devices, mut drops) = (None, None, None, Vec::new(), false);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("a value is missing after `{word}`"));
         match word {
             "type" => kind = Some(value()?.to_owned()),
             "hook" => hook = Some(value()?.to_owned()),
-            "device" => device = Some(value()?.to_owned()),
+            "device" => devices.push(value()?.to_owned()),
+            // `devices = { eth0, eth1 }`
+            "devices" => {
+                let listed = words.by_ref().take_while(|word| *word != "}");
+                devices.extend(listed.filter(|word| !matches!(*word, "=" | "{" | ",")).map(ToOwned::to_owned));
+            }
             "policy" => {
                 drops = match value()? {
                     "accept" => false,
@@ -47,7 +52,7 @@ pub(crate) fn parse(family: Family, text: &str) -> Result<Option<Hook>, String> 
         return Err(format!("`{hook}` is no hook of the family {family}, which has {}", known.join(", ")));
     }
     let (kind, priority) = (kind.ok_or_else(|| missing("type"))?, priority.ok_or_else(|| missing("priority"))?);
-    Ok(Some(Hook { kind, hook, device, priority, drops }))
+    Ok(Some(Hook { kind, hook, devices, priority, drops }))
 }
 
 /// The kernel's number for a hook.

@@ -51,10 +51,12 @@ pub(crate) fn elements(message: &Attributes) -> Vec<KernelElement> {
 }
 
 fn element(element: &Attributes) -> Option<KernelElement> {
+    let flags = element.number(nfta::element::FLAGS).unwrap_or_default();
+    let key = value(element, nfta::element::KEY);
     Some(KernelElement {
-        key: value(element, nfta::element::KEY)?,
+        key: if flags & nfta::element::CATCHALL != 0 { Vec::new() } else { key? },
         key_end: value(element, nfta::element::KEY_END),
-        is_end: element.number(nfta::element::FLAGS).unwrap_or_default() & 1 != 0,
+        is_end: flags & nfta::element::INTERVAL_END != 0,
         verdict: verdict(&element.nested(nfta::element::DATA)),
     })
 }

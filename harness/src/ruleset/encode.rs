@@ -60,15 +60,14 @@ pub(crate) fn elements(table: &str, set: &KernelSet) -> Vec<Vec<u8>> {
 }
 
 fn element(element: &KernelElement) -> Vec<u8> {
-    /// `NFT_SET_ELEM_INTERVAL_END`.
-    const INTERVAL_END: u32 = 1;
-    let mut parts = vec![data(nfta::element::KEY, &element.key)];
+    let is_rest = element.key.is_empty();
+    let mut parts = if is_rest { Vec::new() } else { vec![data(nfta::element::KEY, &element.key)] };
     if let Some(verdict) = &element.verdict {
         parts.push(nest(nfta::element::DATA, [verdict_data(verdict)]));
     }
-    if element.is_end {
-        parts.push(number(nfta::element::FLAGS, INTERVAL_END));
-    }
+    let flags = [(element.is_end, nfta::element::INTERVAL_END), (is_rest, nfta::element::CATCHALL)];
+    let flags = flags.iter().filter(|(is, _)| *is).fold(0, |flags, (_, flag)| flags | flag);
+    parts.extend(unless_zero(nfta::element::FLAGS, flags));
     nest(1, parts)
 }
 

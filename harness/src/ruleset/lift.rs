@@ -55,8 +55,10 @@ impl Lifting<'_> {
             Expr::SetCt { key, from } => self.setting(Load::Ct(*key, None), *from),
             Expr::Counter { packets, bytes } => Some(Statement::Counter { packets: *packets, bytes: *bytes }),
             Expr::Nat { kind, family, address, port, flags } => self.nat(*kind, *family, *address, *port, *flags),
-            Expr::Masquerade { port, flags } => Some(Statement::Masquerade { port: self.ports(*port), flags: *flags }),
-            Expr::Redirect { port, flags } => Some(Statement::Redirect { port: self.ports(*port), flags: *flags }),
+            Expr::Masquerade { port, flags } => {
+                self.ports(*port).map(|port| Statement::Masquerade { port, flags: *flags })
+            }
+            Expr::Redirect { port, flags } => self.ports(*port).map(|port| Statement::Redirect { port, flags: *flags }),
             Expr::Reject { kind, code } => self.reject(*kind, *code),
             Expr::Log { prefix, group, level } => {
                 Some(Statement::Log { prefix: prefix.clone(), group: *group, level: *level })
@@ -65,14 +67,27 @@ impl Lifting<'_> {
                 Some(Statement::Limit { rate: *rate, unit: *unit, burst: *burst, bytes: *bytes, over: *over })
             }
             Expr::Xt { name } => Some(Statement::Unknown(format!("xt {name}"))),
-            Expr::Other { name } => Some(Statement::Unknown(format!("expr {name}"))),
+            Expr::Other { name } => {
+                // It may have filled any.
+                self.registers.clear();
+                Some(Statement::Unknown(format!("expr {name}")))
+            }
         };
         let unknown = || Statement::Unknown(format!("expr {}", name_of(expr)));
         self.out.push(statement.unwrap_or_else(unknown));
     }
 
     fn hold(&mut self, register: u32, held: Held) {
-        self.registers.insert(storage(register), held);
+        let first = storage(register);
+        let bytes = match &held {
+            Held::Loaded(key) | Held::Changed(key, ..) => key.kind.len,
+            Held::Constant(data) => data.len(),
+            // As many as there are.
+            Held::Nameless(_) => 64,
+        };
+        let end = first + bytes.div_ceil(4) as u32;
+        self.registers.retain(|other, _| !(first..end).contains(other));
+        self.registers.insert(first, held);
     }
 
     fn held(&self, register: u32) -> Option<&Held> {
@@ -152,8 +167,13 @@ impl Lifting<'_> {
     }
 
     fn lookup(&mut self, register: u32, name: &str, invert: bool, to: Option<u32>) -> Option<Statement> {
-        let set = self.sets.iter().find(|set| set.name == name)?;
-        let keys = self.keys(register, set)?;
+        let set = self.sets.iter().find(|set| set.name == name);
+        let keys = set.and_then(|set| self.keys(register, set));
+        if let Some(register) = to.filter(|register| *register != 0) {
+            self.hold(register, Held::Nameless(format!("map {name}")));
+            return None;
+        }
+        let (set, keys) = (set?, keys?);
         let right = if set.flags & flags::ANONYMOUS == 0 {
             Set::Named(name.to_owned())
         } else {
@@ -164,11 +184,7 @@ impl Lifting<'_> {
                 let op = if invert { Op::Ne } else { Op::Eq };
                 Some(Statement::Match { keys, op, right: Right::Set(right) })
             }
-            Some(0) => Some(Statement::VerdictMap { keys, map: right }),
-            Some(register) => {
-                self.hold(register, Held::Nameless(format!("map {name}")));
-                None
-            }
+            Some(_) => Some(Statement::VerdictMap { keys, map: right }),
         }
     }
 
@@ -219,7 +235,7 @@ impl Lifting<'_> {
         };
         let address = match address {
             [None, _] => None,
-            [Some(first), last] => Some(bounds(ip(first)?, last.and_then(ip))),
+            [Some(first), last] => Some(bounds(ip(first)?, last.map_or(Some(None), |last| ip(last).map(Some))?)),
         };
         // A table for one version of IP says it for the rule.
         let family = match (self.family, family as i32) {
@@ -227,16 +243,17 @@ impl Lifting<'_> {
             (_, libc::NFPROTO_IPV6) => Some("ip6"),
             _ => Some("ip"),
         };
-        Some(Statement::Nat { kind, family, address, port: self.ports(port), flags })
+        Some(Statement::Nat { kind, family, address, port: self.ports(port)?, flags })
     }
 
-    fn ports(&self, registers: [Option<u32>; 2]) -> Option<Bounds<u16>> {
+    /// None: they are not known here; none within: there are none.
+    fn ports(&self, [first, last]: [Option<u32>; 2]) -> Option<Option<Bounds<u16>>> {
         let port = |register: u32| match self.held(register)? {
             Held::Constant(data) => Some(u16::from_be_bytes(data.get(..2)?.try_into().ok()?)),
             _ => None,
         };
-        let [first, last] = registers.map(|register| register.and_then(port));
-        Some(bounds(first?, last))
+        let Some(first) = first else { return Some(None) };
+        Some(Some(bounds(port(first)?, last.map_or(Some(None), |last| port(last).map(Some))?)))
     }
 
     fn reject(&self, kind: u32, code: u8) -> Option<Statement> {
@@ -325,11 +342,14 @@ fn name_of(expr: &Expr) -> &'static str {
         Expr::Bitwise { .. } => "bitwise",
         Expr::Compare { .. } => "cmp",
         Expr::Range { .. } => "range",
+        Expr::Lookup { to: Some(0), .. } => "vmap",
         Expr::Lookup { .. } => "lookup",
         Expr::Constant { .. } | Expr::Verdict(_) => "immediate",
         Expr::SetMeta { .. } => "meta set",
         Expr::SetCt { .. } => "ct set",
         Expr::Nat { .. } => "nat",
+        Expr::Masquerade { .. } => "masq",
+        Expr::Redirect { .. } => "redir",
         Expr::Reject { .. } => "reject",
         _ => "unknown",
     }

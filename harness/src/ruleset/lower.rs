@@ -7,7 +7,7 @@ use super::{
     field::{Key, Needs, Network, header, meta},
     kind::{Form, Order},
     set::{KernelSet, mask, width},
-    statement::{Bounds, Item, Reject, Right, Set, Statement, Value},
+    statement::{Bounds, Element, Item, Reject, Right, Set, Statement, Value},
 };
 use crate::firewall::Family;
 
@@ -227,7 +227,7 @@ impl Lowering<'_> {
             Set::Named(name) => return Ok((name.clone(), None)),
             Set::Elements(elements) => elements,
         };
-        if keys.iter().any(|key| matches!(key.kind.form, Form::Name)) && has_beginnings(elements) {
+        if has_beginnings(keys, elements) {
             return Err("beginnings of names (`veth*`) are not known here in a set".into());
         }
         *self.next_set += 1;
@@ -341,9 +341,9 @@ impl Lowering<'_> {
     }
 }
 
-fn has_beginnings(elements: &[super::statement::Element]) -> bool {
-    let values = elements.iter().flat_map(|element| &element.items);
-    values
-        .filter_map(|item| if let Item::Value(value) = item { Some(value) } else { None })
-        .any(|value| value.len() < 16)
+/// Whether any is the beginning of a device's name.
+fn has_beginnings(keys: &[Key], elements: &[Element]) -> bool {
+    let values = elements.iter().flat_map(|element| keys.iter().zip(&element.items));
+    let is_short = |(key, item): (&Key, &Item)| matches!((key.kind.form, item), (Form::Name, Item::Value(name)) if name.len() < key.kind.len);
+    values.into_iter().any(is_short)
 }

@@ -27,6 +27,9 @@ pub(crate) mod hook {
     pub(crate) const HOOKNUM: u16 = 1;
     pub(crate) const PRIORITY: u16 = 2;
     pub(crate) const DEV: u16 = 3;
+    pub(crate) const DEVS: u16 = 4;
+    /// `NFTA_DEVICE_NAME`
+    pub(crate) const DEVICE_NAME: u16 = 1;
 }
 
 /// `NFTA_RULE_*`.
@@ -71,4 +74,8 @@ pub(crate) mod element {
     pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
     pub(crate) const KEY_END: u16 = 10;
+    /// `NFT_SET_ELEM_INTERVAL_END`
+    pub(crate) const INTERVAL_END: u32 = 1;
+    /// `NFT_SET_ELEM_CATCHALL`
+    pub(crate) const CATCHALL: u32 = 2;
 }

@@ -334,7 +334,8 @@ impl<'a> Parser<'a> {
         let mut elements = Vec::new();
         while !self.eat("}") {
             let mut items = Vec::new();
-            for (index, key) in keys.iter().enumerate() {
+            let named = if self.eat("*") { &[] } else { keys };
+            for (index, key) in named.iter().enumerate() {
                 if index > 0 {
                     self.expect(".")?;
                 }

@@ -34,6 +34,7 @@ pub(crate) struct KernelSet {
 /// An element, or the end of an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelElement {
+    /// Empty: it stands for what no other does (`*`).
     pub(crate) key: Vec<u8>,
     /// The last key, in sets of several intervals side by side.
     pub(crate) key_end: Option<Vec<u8>>,
@@ -102,7 +103,9 @@ impl KernelSet {
         let interval = self.flags & flags::INTERVAL != 0 && keys.len() == 1;
         let mut elements = Vec::new();
         for (at, element) in sorted.iter().enumerate().filter(|(_, element)| !element.is_end) {
-            let items = if interval {
+            let items = if element.key.is_empty() {
+                Vec::new()
+            } else if interval {
                 let end = sorted.get(at + 1).map(|next| before(&next.key));
                 vec![written(&keys[0], &element.key, &end.unwrap_or_else(|| vec![0xff; element.key.len()]))]
             } else {
@@ -110,6 +113,7 @@ impl KernelSet {
             };
             elements.push(Element { items, verdict: element.verdict.clone() });
         }
+        elements.sort_by_key(|element| element.items.is_empty());
         elements
     }
 }
@@ -154,7 +158,8 @@ fn padded(value: &[u8], keys: usize) -> Vec<u8> {
 
 /// Beginnings and ends, in order. The kernel's interval sets hold the first key that is in, and the first that is not.
 fn intervals(keys: &[Key], elements: &[Element]) -> Result<Vec<KernelElement>, String> {
-    let mut sorted: Vec<_> = elements.iter().map(|element| (bounds(&element.items[0]), &element.verdict)).collect();
+    let (some, rest): (Vec<_>, Vec<_>) = elements.iter().partition(|element| !element.items.is_empty());
+    let mut sorted: Vec<_> = some.iter().map(|element| (bounds(&element.items[0]), &element.verdict)).collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     let mut made = Vec::new();
     let end = |key: Vec<u8>| KernelElement { key, is_end: true, ..KernelElement::default() };
@@ -174,6 +179,8 @@ fn intervals(keys: &[Key], elements: &[Element]) -> Result<Vec<KernelElement>, S
             made.push(end(after));
         }
     }
+    let rest = rest.iter().map(|rest| KernelElement { verdict: rest.verdict.clone(), ..KernelElement::default() });
+    made.extend(rest);
     Ok(made)
 }
 
@@ -209,6 +216,10 @@ fn written(key: &Key, first: &[u8], last: &[u8]) -> Item {
     }
     let differing: Vec<u8> = first.iter().zip(last).map(|(a, b)| !(a ^ b)).collect();
     match mask_length(&differing) {
+        // `eth*`
+        Some(length) if key.kind.form == Form::Name && length % 8 == 0 => {
+            Item::Value(first[..usize::from(length / 8)].to_vec())
+        }
         Some(length)
             if matches!(key.kind.form, Form::Ipv4 | Form::Ipv6)
                 && bounds(&Item::Prefix(first.to_vec(), length)) == (first.to_vec(), last.to_vec()) =>

@@ -94,7 +94,7 @@ pub(crate) enum Set {
     Elements(Vec<Element>),
 }
 
-/// An element of a set: one item for each key.
+/// An element of a set: one item for each key; none: what no other element is (`*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) items: Vec<Item>,
@@ -278,6 +278,7 @@ pub(crate) fn print_set(keys: &[Key], set: &Set) -> String {
     let print = |element: &Element| {
         let items = keys.iter().zip(&element.items).map(|(key, item)| print_item(key, item));
         let items = items.collect::<Vec<_>>().join(" . ");
+        let items = if element.items.is_empty() { "*".into() } else { items };
         element.verdict.as_ref().map_or_else(|| items.clone(), |verdict| format!("{items} : {verdict}"))
     };
     format!("{{ {} }}", elements.iter().map(print).collect::<Vec<_>>().join(", "))

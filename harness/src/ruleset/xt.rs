@@ -16,8 +16,13 @@ pub(crate) fn words(name: &str, revision: u32, info: &[u8]) -> String {
 fn destination(info: &[u8]) -> Option<String> {
     const ADDRESSES: u32 = 1;
     const PORTS: u32 = 2;
+    // How one of several is chosen.
+    const ORDER: u32 = 4 | 8 | 16;
     let flags = u32::from_ne_bytes(*info.first_chunk()?);
-    if flags & ADDRESSES == 0 {
+    // One address, and one port: a range is any of them.
+    let (first, last) = (info.get(4..20)?, info.get(20..36)?);
+    let is_one = first == last && (flags & PORTS == 0 || info.get(36..38)? == info.get(38..40)?);
+    if flags & ADDRESSES == 0 || flags & !(ADDRESSES | PORTS | ORDER) != 0 || !is_one {
         return None;
     }
     let bytes: [u8; 16] = *info.get(4..)?.first_chunk()?;
@@ -41,5 +46,32 @@ fn destination_type(info: &[u8]) -> Option<String> {
         (0, LOCAL, 0) => Some("dst-type local".into()),
         (0, LOCAL, NOT) => Some("dst-type != local".into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    /// One address, and one port, are told; what is one of several is not.
+    #[test]
+    fn destinations() {
+        let info = |flags: u32, first: [u8; 4], last: [u8; 4], ports: [u16; 2]| {
+            let address = |octets: [u8; 4]| [&octets[..], &[0; 12]].concat();
+            let ports = ports.iter().flat_map(|port| port.to_be_bytes()).collect();
+            [flags.to_ne_bytes().to_vec(), address(first), address(last), ports].concat()
+        };
+        let (one, other) = ([10, 0, 0, 1], [10, 0, 0, 9]);
+        for (flags, last, ports, expected) in [
+            (3, one, [80, 80], "DNAT to 10.0.0.1:80"),
+            (1, one, [0, 0], "DNAT to 10.0.0.1"),
+            (1 | 4, one, [0, 0], "DNAT to 10.0.0.1"),
+            (3, other, [80, 80], "DNAT"),
+            (3, one, [80, 90], "DNAT"),
+            (1 | 32, one, [0, 0], "DNAT"),
+            (2, one, [80, 80], "DNAT"),
+        ] {
+            assert_eq!(words("DNAT", 2, &info(flags, one, last, ports)), expected, "{flags} {last:?} {ports:?}");
+        }
     }
 }

@@ -336,7 +336,7 @@ impl Chain<'_> {
     /// Its priority, where it is of this kind and sees the packet.
     fn sees(self, kind: &str, packet: &Passing) -> Option<i32> {
         let hook = self.chain.hook.as_ref().filter(|hook| hook.kind == kind)?;
-        let is_at = |device: &Device| matches!(device, Device::Is(name) if hook.device.as_ref() == Some(name));
+        let is_at = |device: &Device| matches!(device, Device::Is(name) if hook.devices.contains(name));
         let of_family = match self.table.family {
             Family::Bridge => packet.bridged,
             Family::Ip => !packet.bridged && packet.target.to.is_ipv4(),

@@ -25,7 +25,7 @@ fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> fire
     let hook = hook.map(|(kind, hook, priority, drops)| firewall::Hook {
         kind: kind.into(),
         hook: hook.into(),
-        device: None,
+        devices: Vec::new(),
         priority,
         drops,
     });
