@@ -29,6 +29,8 @@ impl Walk<'_> {
         let last = self.seen_up_to(way, hop, packet).saturating_sub(1);
         let next = (last + 1).min(way.0.len() - 1);
         let dropped = self.dropped_on_a_bridge(way, last, packet, asks)?;
+        let dropped = dropped.or_else(|| asks.then(|| self.not_told(out, way.end(), packet)).flatten());
+        let dropped = dropped.unwrap_or_else(|| self.unknown(way.0[last].place));
         let seen =
             format!("is last seen at {}, and not at {}", self.scene.say(way.0[last]), self.scene.say(way.0[next]));
         Ok(match (asks, last == next) {
@@ -43,17 +45,39 @@ impl Walk<'_> {
 
     /// The packet is dropped between where it came in, or starts, and where it would leave.
     pub fn does_not_leave(&self, leaving: Leaving<'_>, packet: &Travelling) -> String {
-        let Leaving { by, out, came, .. } = leaving;
+        let Leaving { by, out, hop, came } = leaving;
         // No answer may mean that the question was not let in.
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);
-        let dropped = question
-            .and_then(|arrival| self.dropped_on_arrival(arrival))
-            .or_else(|| {
-                self.say(out.place, self.verdict(out.place, self.through(out.place, by, Some(out), came, packet)))
-            })
-            .unwrap_or_else(|| self.unknown(out.place));
+        let dropped = question.and_then(|arrival| self.dropped_on_arrival(arrival)).or_else(|| {
+            let own = self.verdict(out.place, self.through(out.place, by, Some(out), came, packet));
+            let asks = own != Verdict::Passes || !self.neighbour_missing(out, hop);
+            let asked = if asks { Verdict::Passes } else { self.question(out.place, None, Some(out), false, packet) };
+            let asks_in_vain = |why| format!("the question for the MAC address of {hop} neither: {why}");
+            self.say(out.place, own).or_else(|| self.say(out.place, asked).map(asks_in_vain))
+        });
+        let dropped = dropped.unwrap_or_else(|| self.unknown(out.place));
         let (what, start) = (packet.what(), self.scene.say(out));
         format!("{what} does not leave by {start}, though its route leads there: {dropped}")
+    }
+
+    /// What drops the question for the next hop's MAC address where it is asked, or the answer to that.
+    fn not_told(&self, asker: Spot, owner: Spot, packet: &Travelling) -> Option<String> {
+        let passes = [
+            (owner.place, Some(owner), None, false),
+            (owner.place, None, Some(owner), true),
+            (asker.place, Some(asker), None, true),
+        ];
+        let verdicts = passes.map(|(place, by, out, tells)| (place, self.question(place, by, out, tells, packet)));
+        let mut found = verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Passes);
+        let certain = verdicts.iter().find(|(_, verdict)| matches!(verdict, Verdict::Drops { .. }));
+        let (place, verdict) = certain.or_else(|| found.next())?;
+        self.say(*place, verdict.clone())
+    }
+
+    /// What becomes of the question for the packet's next hop, or of the answer to it, in one place.
+    fn question(&self, place: usize, by: Option<Spot>, out: Option<Spot>, tells: bool, packet: &Travelling) -> Verdict {
+        let asks = |passing: Passing| Passing { asks: true, tells, ..passing };
+        self.verdict(place, self.through(place, by, out, packet, packet).map(asks))
     }
 
     /// What drops a packet, for certain, that is where it is for.
@@ -72,11 +96,9 @@ impl Walk<'_> {
     }
 
     /// What drops the packet, or the question for its next hop, on the bridge that comes after the last link where it was seen.
-    fn dropped_on_a_bridge(&self, way: &Way, last: usize, packet: &Travelling, asks: bool) -> Result<String> {
+    fn dropped_on_a_bridge(&self, way: &Way, last: usize, packet: &Travelling, asks: bool) -> Result<Option<String>> {
         let is_bridge = |spot: &&Spot| self.scene.link(**spot).is_some_and(|link| link.is_bridge());
-        let Some(bridge) = way.0.iter().skip(last).take(2).find(is_bridge) else {
-            return Ok(self.unknown(way.0[last].place));
-        };
+        let Some(bridge) = way.0.iter().skip(last).take(2).find(is_bridge) else { return Ok(None) };
         let at = way.0.iter().position(|spot| spot == bridge).unwrap_or(0);
         let (came_in, leaves) = (at.checked_sub(1).map(|port| way.0[port]), way.0.get(at + 1).copied());
         let of_bridge = |passing: Passing| Passing { bridged: true, asks, ..passing }.handed_on();
@@ -100,10 +122,10 @@ impl Walk<'_> {
             let routed = self.verdict(bridge.place, routed);
             let is_cause = ruled == Verdict::Passes || matches!(routed, Verdict::Drops { .. });
             if let Some(cause) = self.say(bridge.place, routed).filter(|_| is_cause) {
-                return Ok(format!("{cause}, which sees bridged frames too ({sysctl}=1)"));
+                return Ok(Some(format!("{cause}, which sees bridged frames too ({sysctl}=1)")));
             }
         }
-        Ok(self.say(bridge.place, ruled).unwrap_or_else(|| self.unknown(bridge.place)))
+        Ok(self.say(bridge.place, ruled))
     }
 
     /// The packet at each hook of one place, from where it comes in to where it leaves: it starts where it does not come in,
@@ -155,16 +177,19 @@ impl Walk<'_> {
         Passing {
             hook,
             bridged: false,
+            netdev: false,
             asks: false,
+            tells: false,
             iif: Device::None,
             oif: Device::None,
             from: packet.from,
             target: self.target(place, packet),
             asked: None,
-            unsure: false,
+            unsure: self.unsure.contains(&place),
             tracked: None,
             own: false,
             answer: packet.answer,
+            stray: packet.answer && !self.visited.contains(&place),
             translated: self.has_published(place),
         }
     }

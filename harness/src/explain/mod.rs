@@ -95,7 +95,7 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
             there.packet.to
         )));
     }
-    walk.arrived = Some(there.clone());
+    walk.turn(there.clone());
     let Some(to) = there.packet.from else { return Ok(()) };
     let back = walk.leg(there.place, answer(to)).map_err(|stop| match stop {
         Stop::Cause(cause) => Stop::Cause(format!("the packet gets there, the answer does not get back: {cause}")),

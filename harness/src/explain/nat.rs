@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    filter::{Chains, Hook, Passing, Rewrite},
+    filter::{self, Chains, Hook, Passing, Rewrite},
     scene::Spot,
     trace::Travelling,
-    walk::{Step, Walk, stop},
+    walk::{Step, Stop, Walk, stop},
 };
 use crate::{Carries, Frame, conntrack::Flow, probe::frame::Packet};
 
@@ -33,18 +33,29 @@ impl Walk<'_> {
         }
         let flow = self.tracked(place, by, packet);
         let remembered = flow.as_ref().map(|flow| to(flow.reply.0, packet));
-        let rewrite = self.rewrite(place, by, packet);
-        let ruled = rewrite.as_ref().map(|rewrite| rewrite.apply(packet));
-        if !self.is_local(place, packet.to) {
-            return stop(self.taken_elsewhere(place, packet, remembered, rewrite.as_ref()));
+        let rules = self.rules_say(place, by, packet);
+        if matches!(rules, filter::Destination::Unknown { .. }) {
+            self.unsure.push(place);
         }
+        let rewrite = if let filter::Destination::Changed(rewrite) = &rules { Some(rewrite) } else { None };
+        if !self.is_local(place, packet.to) {
+            return stop(self.taken_elsewhere(place, packet, remembered, rewrite));
+        }
+        let ruled = rewrite.map(|rewrite| rewrite.apply(packet));
         if let Some((to, carries)) = self.seen_published(place, by, packet).or(remembered).or(ruled) {
             self.published.push(Published { place, asked: (packet.to, packet.carries), to: (to, carries) });
-            self.stale =
-                flow.and_then(|flow| self.outdated(place, packet, &flow, rewrite.as_ref())).or(self.stale.take());
+            self.stale = flow.and_then(|flow| self.outdated(place, packet, &flow, &rules)).or(self.stale.take());
             (packet.to, packet.carries) = (to, carries);
+            return Ok(());
         }
-        Ok(())
+        match rules {
+            filter::Destination::Unknown { chain, rule } => Err(Stop::Cause(format!(
+                "{} may change whom the packet for {} is for by its firewall (chain {chain}: `{rule}`), to whom is not followed here",
+                self.scene.name(place),
+                say((packet.to, packet.carries))
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// An answer leaves with the address and the port that were asked for, where the packet's were changed.
@@ -81,13 +92,15 @@ impl Walk<'_> {
     }
 
     /// A flow that is led elsewhere than the rules would lead a new one.
-    fn outdated(&self, place: usize, packet: &Travelling, flow: &Flow, rewrite: Option<&Rewrite>) -> Option<String> {
+    fn outdated(&self, place: usize, packet: &Travelling, flow: &Flow, rules: &filter::Destination) -> Option<String> {
         let old = to(flow.reply.0, packet);
-        let now = match rewrite {
-            Some(rewrite) if rewrite.apply(packet) == old => return None,
-            Some(rewrite) => format!("new flows go to {}: {rewrite}", say(rewrite.apply(packet))),
-            None if self.may_rewrite(place) => return None,
-            None => "no rule leads there any more".into(),
+        let now = match rules {
+            filter::Destination::Changed(rewrite) if rewrite.apply(packet) == old => return None,
+            filter::Destination::Changed(rewrite) => {
+                format!("new flows go to {}: {rewrite}", say(rewrite.apply(packet)))
+            }
+            filter::Destination::Unknown { .. } => return None,
+            filter::Destination::Kept => "no rule leads there any more".into(),
         };
         let (client, asked) = flow.original;
         Some(format!(
@@ -109,16 +122,11 @@ impl Walk<'_> {
         flows.into_iter().find(|flow| is_it(flow) && flow.reply.0 != flow.original.1)
     }
 
-    /// What destination NAT does with the packet by the rules, for certain.
-    fn rewrite(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Rewrite> {
+    /// What destination NAT does with the packet by the rules.
+    fn rules_say(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> filter::Destination {
         let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
         let passing = Passing { iif: self.device(by), ..self.passing(hook, place, packet) };
         Chains::of(&self.scene.places[place].rules).destination(&passing)
-    }
-
-    /// Whether there is any rule that changes destinations.
-    fn may_rewrite(&self, place: usize) -> bool {
-        Chains::of(&self.scene.places[place].rules).rewrites()
     }
 
     /// Whom a frame leaves for that has the packet's source port, but not its destination.

@@ -85,6 +85,40 @@ fn bridge_drops_frames() {
     says(&one, &two, &["10.20.20.41", "host drops it", "bridge t c"]);
 }
 
+/// Who is asked for a MAC address, or hears the answer, by rules for ARP or its like of IPv6.
+///
+///     [netns1] --- [host: br0] --- [netns2]
+#[rstest::rstest]
+#[case::asks(
+    0,
+    Family::Arp,
+    "output",
+    "arp operation request",
+    "the question for the MAC address of 10.20.20.41 neither: netns1 drops it"
+)]
+#[case::is_asked(1, Family::Arp, "input", "arp operation request", "netns2 is asked for the MAC address")]
+#[case::tells(1, Family::Arp, "output", "arp operation reply", "netns2 drops it")]
+#[case::hears(0, Family::Arp, "input", "arp operation reply", "netns1 drops it")]
+#[case::is_asked_by_ipv6(1, Family::Ip6, "input", "icmpv6 type nd-neighbor-solicit", "netns2 drops it")]
+#[case::hears_by_ipv6(0, Family::Inet, "input", "icmpv6 type nd-neighbor-advert", "netns1 drops it")]
+fn neighbours_are_kept_from_each_other(
+    #[case] at: usize,
+    #[case] family: Family,
+    #[case] hook: &str,
+    #[case] what: &str,
+    #[case] words: &str,
+) {
+    let is_ipv4 = family == Family::Arp;
+    let (_lab, _host, one, two) = lab(if is_ipv4 { "pair" } else { "gateway-v6" });
+    one.flush_neighbours().unwrap();
+    two.flush_neighbours().unwrap();
+    let rule = format!("{what} drop");
+    rules(if at == 0 { &one } else { &two }, family, hook, "accept", &rule);
+    let chain = format!("(chain {family} t c: `{rule}`)");
+    let ping = if is_ipv4 { one.ping(&two) } else { one.ping(two.at(two.v6().unwrap())) };
+    tells(&ping, &[words, &chain]);
+}
+
 /// Bridged frames pass the rules for routed packets, where the sysctl says so.
 #[test]
 fn bridged_frames_are_filtered() {

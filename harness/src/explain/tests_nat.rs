@@ -1,7 +1,7 @@
 //! Labs in which NAT takes a packet elsewhere than it is for.
 
-use super::tests::{lab, tells};
-use crate::{Deadline, Lab, Node, Probe, firewall::Family};
+use super::tests::{explanation, lab, tells};
+use crate::{Deadline, Lab, Node, Probe, expect, firewall::Family};
 
 /// A rule in a NAT chain at `prerouting` or `output`.
 pub(super) fn dnat(host: &Node, hook: &str, rule: &str) {
@@ -69,4 +69,28 @@ fn a_flow_that_is_remembered() {
     tells(&ask(&lab), &[flow, "no rule leads there any more"]);
     dnat(&host, "prerouting", "udp dport 6000 dnat to 10.20.20.41:6000");
     tells(&ask(&lab), &[flow, "new flows go to 10.20.20.41:6000", "ip t prerouting", "dnat to 10.20.20.41:6000"]);
+}
+
+/// Where a rule may lead, or leads to what is not followed, nobody is said to be asked in vain.
+///
+///     outside --- eth0 [host: br0, port 8080] --- [netns1 :80]
+#[test]
+fn led_nobody_knows_where() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    let published = || lab.outside().tcp_to((host.at("192.0.2.2".parse().unwrap()), 8080));
+    let rule = "tcp dport 8080 limit rate 1000/second dnat to 10.20.30.41:80";
+    dnat(&host, "prerouting", rule);
+    let server = one.serve_http((&one, 80)).unwrap();
+    assert_eq!(explanation(&published()).cause, None);
+    drop(server);
+    let mut batch = host.firewall().batch();
+    batch.add_chain(Family::Ip, "t", "f", "type filter hook forward priority filter; policy drop;").unwrap();
+    batch.commit().unwrap();
+    let words = ["host may change whom the packet for 192.0.2.2:8080 is for", "chain ip t prerouting", "dnat to"];
+    tells(&published(), &words);
+    host.firewall().flush().unwrap();
+    dnat(&host, "prerouting", "tcp dport 8080 redirect to :80");
+    let _server = host.serve_http((host.at("192.0.2.2".parse().unwrap()), 80)).unwrap();
+    expect!(published(), Connected { .. });
+    assert_eq!(explanation(&published()).cause, None);
 }

@@ -47,8 +47,12 @@ pub(super) struct Walk<'a> {
     pub published: Vec<Published>,
     /// What leads the packet elsewhere than the rules would.
     pub stale: Option<String>,
+    /// The places that may have changed its destination, nobody knows to what.
+    pub unsure: Vec<usize>,
     /// Where the packet got to, once its answer is walked.
     pub arrived: Option<Arrival>,
+    /// The places that it came by then.
+    pub visited: Vec<usize>,
 }
 
 /// A router on the way out.
@@ -85,7 +89,8 @@ pub(super) struct Arrival {
 impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scene, trace, journey, passed, forwarded, published, stale: None, arrived: None }
+        let (unsure, visited) = (Vec::new(), Vec::new());
+        Self { scene, trace, journey, passed, forwarded, published, stale: None, unsure, arrived: None, visited }
     }
 
     /// The packet of the journey, at its start.
@@ -126,6 +131,13 @@ impl<'a> Walk<'a> {
     /// Whether the packet was seen to leave the place.
     pub fn sends(&self, place: usize, packet: &Travelling) -> bool {
         self.trace.is_some_and(|trace| trace.spots(place).any(|spot| trace.first(spot, true, packet).is_some()))
+    }
+
+    /// The packet has got there, and its answer is walked from now on.
+    pub fn turn(&mut self, there: Arrival) {
+        let start = self.scene.place_of(&self.journey.from);
+        self.visited = self.passed.iter().map(|spot| spot.place).chain(start).chain([there.place]).collect();
+        self.arrived = Some(there);
     }
 
     pub fn has_published(&self, place: usize) -> bool {

@@ -51,8 +51,11 @@ fn meta_data(key: &Key, what: u32, packet: &Passing) -> Field {
         OIFNAME => name(key, &packet.oif),
         meta::PROTOCOL => number(key, packet.ether_type()),
         meta::NFPROTO => match packet.hook {
-            Hook::Ingress | Hook::Egress => number(key, libc::NFPROTO_NETDEV as u64),
-            _ if packet.bridged => number(key, libc::NFPROTO_BRIDGE as u64),
+            _ if packet.netdev => number(key, libc::NFPROTO_NETDEV as u64),
+            // Chains of the family `inet` see what a port takes in as what it is.
+            Hook::Prerouting | Hook::Input | Hook::Forward | Hook::Output | Hook::Postrouting if packet.bridged => {
+                number(key, libc::NFPROTO_BRIDGE as u64)
+            }
             _ if packet.target.to.is_ipv4() => number(key, libc::NFPROTO_IPV4 as u64),
             _ => number(key, libc::NFPROTO_IPV6 as u64),
         },
@@ -94,8 +97,9 @@ fn network(key: &Key, packet: &Passing) -> Field {
         Some(_) => {}
     }
     const REQUEST: u8 = 1;
+    const REPLY: u8 = 2;
     match &*key.name {
-        "arp operation" => number(key, REQUEST),
+        "arp operation" => number(key, if packet.tells { REPLY } else { REQUEST }),
         // A neighbour solicitation is for a group, and the questions' own addresses may be others than the packet's.
         _ if packet.asks => match &*key.name {
             "ip6 nexthdr" => number(key, packet.protocol()),
@@ -125,6 +129,7 @@ fn transport(key: &Key, packet: &Passing) -> Field {
 fn icmp(key: &Key, packet: &Passing) -> Field {
     // RFC 792, RFC 4443, RFC 4861.
     let kind: u8 = match (packet.asks, packet.target.to.is_ipv4(), packet.answer) {
+        (true, ..) if packet.tells => 136,
         (true, ..) => 135,
         (_, true, false) => 8,
         (_, true, true) => 0,
@@ -134,7 +139,6 @@ fn icmp(key: &Key, packet: &Passing) -> Field {
     match &*key.name {
         "icmp type" | "icmpv6 type" => number(key, kind),
         "icmp code" | "icmpv6 code" => number(key, false),
-        "th sport" | "th dport" => Field::Absent,
         _ => Field::Unknown,
     }
 }
@@ -162,11 +166,6 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 impl Passing {
-    /// It is an ARP request.
-    fn is_arp(&self) -> bool {
-        self.asks && self.target.to.is_ipv4()
-    }
-
     fn ether_type(&self) -> u16 {
         let protocol = match (self.asks, self.target.to) {
             (true, IpAddr::V4(_)) => Network::Arp,

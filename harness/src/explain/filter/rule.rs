@@ -1,27 +1,34 @@
 //! One rule against one packet: whether its matches hold, and what it does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::{Passing, destination};
+use super::Passing;
 use crate::{
+    Carries,
     firewall::Rule,
     ruleset::{
         expr::{NatKind, Op, Verdict},
         field::Key,
-        kind::{Form, Order},
-        statement::{Element, Item, Right, Set, Statement},
+        kind::Form,
+        statement::{Bounds, Element, Item, Reject, Right, Set, Statement},
     },
 };
 
-/// What a rule does with packets for which it holds.
+/// What a rule does with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// This, for certain.
+    Does(Does),
+    /// One of these, or nothing.
+    May(Vec<Does>),
+}
+
+/// One thing that rules do with packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Does {
     Verdict(Verdict),
-    /// Gives it another destination.
-    Translate {
-        to: IpAddr,
-        port: Option<u16>,
-    },
+    /// Changes addresses: its destination to this, and its port; none: to what is not known.
+    Translate(Option<(IpAddr, Option<u16>)>),
 }
 
 /// Whether a rule's matches hold for the packet.
@@ -58,52 +65,121 @@ impl Match {
     }
 }
 
-/// Whether the rule holds for the packet, and what it does then: one thing, or one of several where that is not known.
-pub(super) fn apply(rule: &Rule, packet: &Passing) -> (Match, Vec<Does>) {
-    let mut all = Match::Yes;
+/// What one of its statements does.
+enum Step {
+    /// Lets the rule go on where it holds.
+    Match(Match),
+    /// Decides by one of these where it holds; [`Verdict::Continue`] lets the rule go on.
+    Decide(Match, Vec<Does>),
+}
+
+const GO_ON: Step = Step::Match(Match::Yes);
+
+/// What the rule does with the packet.
+pub(super) fn apply(rule: &Rule, packet: &Passing) -> Effect {
+    let (mut may, mut all) = (Vec::new(), Match::Yes);
     for statement in &rule.statements {
-        let (one, does) = match statement {
-            Statement::Match { keys, op, right } => (compare(keys, *op, right, packet), None),
-            Statement::VerdictMap { keys, map } => {
-                let (one, verdicts) = mapped(keys, map, packet);
-                (one, Some(verdicts))
+        match step(statement, packet) {
+            Step::Match(one) => all = all.and(one),
+            Step::Decide(one, mut does) => {
+                all = all.and(one);
+                let decisions = does.len();
+                does.retain(|does| *does != Does::Verdict(Verdict::Continue));
+                let goes_on = does.len() < decisions;
+                match (all, does.as_slice()) {
+                    (Match::No, _) => {}
+                    (Match::Yes, [one]) if !goes_on => return Effect::Does(one.clone()),
+                    (_, []) => {}
+                    _ => {
+                        all = Match::Perhaps;
+                        may.append(&mut does);
+                    }
+                }
+                if !goes_on {
+                    break;
+                }
             }
-            Statement::Verdict(Verdict::Continue) | Statement::Set { .. } | Statement::Counter { .. } => continue,
-            Statement::Verdict(verdict) => (Match::Yes, Some(vec![Does::Verdict(verdict.clone())])),
-            Statement::Reject(_) => (Match::Yes, Some(vec![Does::Verdict(Verdict::Drop)])),
-            Statement::Nat { kind: NatKind::Destination, address: Some(address), port, .. }
-                if address.last.is_none() && port.is_none_or(|port| port.last.is_none()) =>
-            {
-                let port = port.map(|port| port.first);
-                (Match::Yes, Some(vec![Does::Translate { to: address.first, port }]))
-            }
-            Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => {
-                (Match::Yes, Some(Vec::new()))
-            }
-            Statement::Log { .. } => continue,
-            Statement::Limit { .. } => (Match::Perhaps, None),
-            Statement::Unknown(what) => extension(what, packet),
-        };
-        all = all.and(one);
-        match does {
-            _ if all == Match::No => return (Match::No, Vec::new()),
-            Some(does) => return (all, does),
-            None => {}
+        }
+        if all == Match::No {
+            break;
         }
     }
-    (all, Vec::new())
+    Effect::May(may)
+}
+
+fn step(statement: &Statement, packet: &Passing) -> Step {
+    let verdict = |one: Match, verdict: Verdict| Step::Decide(one, vec![Does::Verdict(verdict)]);
+    match statement {
+        Statement::Match { keys, op, right } => Step::Match(compare(keys, *op, right, packet)),
+        Statement::VerdictMap { keys, map } => mapped(keys, map, packet),
+        Statement::Verdict(said) => verdict(Match::Yes, said.clone()),
+        Statement::Reject(reject) => verdict(is_for(*reject, packet), Verdict::Drop),
+        Statement::Nat { kind: NatKind::Destination, address, port, .. } => {
+            Step::Decide(Match::Yes, vec![Does::Translate(destination(address.as_ref(), port.as_ref(), packet))])
+        }
+        Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => {
+            Step::Decide(Match::Yes, vec![Does::Translate(None)])
+        }
+        Statement::Set { .. } | Statement::Counter { .. } | Statement::Log { .. } => GO_ON,
+        Statement::Limit { .. } => Step::Match(Match::Perhaps),
+        Statement::Unknown(what) => unknown(what, packet),
+    }
+}
+
+/// Whether the packet is of the protocol that is refused so, which the statement asks for by itself.
+fn is_for(reject: Reject, packet: &Passing) -> Match {
+    let is_ip = |version4: bool| !packet.is_arp() && packet.target.to.is_ipv4() == version4;
+    Match::certain(match reject {
+        Reject::Icmpx(_) => true,
+        Reject::Icmp(_) => is_ip(true),
+        Reject::Icmpv6(_) => is_ip(false),
+        Reject::TcpReset => !packet.asks && matches!(packet.target.carries, Carries::Tcp(_)),
+    })
+}
+
+/// Whom the packet is for after this; none: that depends.
+fn destination(
+    address: Option<&Bounds<IpAddr>>,
+    port: Option<&Bounds<u16>>,
+    packet: &Passing,
+) -> Option<(IpAddr, Option<u16>)> {
+    if address.is_some_and(|address| address.last.is_some()) || port.is_some_and(|port| port.last.is_some()) {
+        return None;
+    }
+    let to = address.map_or(packet.target.to, |address| address.first);
+    Some((to, port.map(|port| port.first)))
 }
 
 /// The targets of the old iptables that change addresses.
 const NAT: [&str; 5] = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
 
+/// And those which only mark packets, or tell of them.
+const HARMLESS: [&str; 12] = [
+    "AUDIT",
+    "CLASSIFY",
+    "CONNMARK",
+    "CONNSECMARK",
+    "CT",
+    "LOG",
+    "MARK",
+    "NFLOG",
+    "NOTRACK",
+    "SECMARK",
+    "TCPMSS",
+    "TRACE",
+];
+/// Of the old ebtables, those which decide too.
+const OF_FRAMES: [&str; 4] = ["arpreply", "dnat", "redirect", "snat"];
+
 /// Whether it changes addresses.
 pub(super) fn translates(statement: &Statement) -> bool {
     match statement {
         Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => true,
-        Statement::Unknown(what) => {
-            what.strip_prefix("xt ").and_then(|what| what.split(' ').next()).is_some_and(|name| NAT.contains(&name))
-        }
+        Statement::Unknown(what) => match what.split(' ').collect::<Vec<_>>().as_slice() {
+            ["xt", name, ..] => NAT.contains(name),
+            ["expr", "nat" | "masq" | "redir"] => true,
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -113,42 +189,65 @@ pub(super) fn untracks(statement: &Statement) -> bool {
     matches!(statement, Statement::Unknown(what) if ["expr notrack", "xt CT", "xt NOTRACK"].contains(&what.as_str()))
 }
 
-/// An extension of the old iptables, in the words of `ruleset::xt`.
-fn extension(what: &str, packet: &Passing) -> (Match, Option<Vec<Does>>) {
+/// What has no words: an extension of the old iptables, in those of `ruleset::xt`, or an instruction by its name.
+fn unknown(what: &str, packet: &Passing) -> Step {
     let words: Vec<&str> = what.split_whitespace().collect();
     let is_local = if packet.unsure { Match::Perhaps } else { Match::certain(packet.target.local) };
+    let decides = |does| Step::Decide(Match::Yes, vec![does]);
+    let perhaps = Step::Match(Match::Perhaps);
     match words.as_slice() {
-        ["xt", "DNAT", "to", to] => {
-            let translated = destination(to).map(|(to, port)| Does::Translate { to, port });
-            (Match::Yes, Some(translated.into_iter().collect()))
+        ["xt", "DNAT", "to", to] => decides(Does::Translate(endpoint(to))),
+        ["xt", name, ..] if NAT.contains(name) => decides(Does::Translate(None)),
+        ["expr", "nat" | "masq" | "redir"] => decides(Does::Translate(None)),
+        ["xt", "REJECT"] | ["expr", "reject"] => decides(Does::Verdict(Verdict::Drop)),
+        ["xt", "NFQUEUE" | "QUEUE"] | ["expr", "queue"] => decides(Does::Verdict(Verdict::Queue)),
+        ["xt", "addrtype", "dst-type", "local"] => Step::Match(is_local),
+        ["xt", "addrtype", "dst-type", "!=", "local"] => Step::Match(is_local.not()),
+        ["xt", name, ..] if HARMLESS.contains(name) || *name == "comment" => GO_ON,
+        ["expr", "notrack" | "flow_offload" | "dup"] => GO_ON,
+        ["xt", name, ..] if OF_FRAMES.contains(name) || name.starts_with(|first: char| first.is_uppercase()) => {
+            anything()
         }
-        ["xt", name, ..] if NAT.contains(name) => (Match::Yes, Some(Vec::new())),
-        ["xt", "REJECT"] => (Match::Yes, Some(vec![Does::Verdict(Verdict::Drop)])),
-        ["xt", "comment" | "LOG" | "NFLOG" | "MARK" | "CONNMARK"] => (Match::Yes, None),
-        ["xt", "addrtype", "dst-type", "local"] => (is_local, None),
-        ["xt", "addrtype", "dst-type", "!=", "local"] => (is_local.not(), None),
-        _ => (Match::Perhaps, None),
+        ["expr", "fwd" | "immediate" | "objref" | "synproxy" | "tproxy" | "vmap"] => anything(),
+        _ => perhaps,
     }
 }
 
+/// It may decide on its own, or not.
+fn anything() -> Step {
+    let any = [Verdict::Accept, Verdict::Drop, Verdict::Return, Verdict::Continue];
+    Step::Decide(Match::Perhaps, any.map(Does::Verdict).into())
+}
+
+/// `10.20.30.41:80`, `[fd00:20::41]:80`, or the address alone.
+pub(super) fn endpoint(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(both) = text.parse::<SocketAddr>() {
+        return Some((both.ip(), Some(both.port())));
+    }
+    Some((text.trim_matches(['[', ']']).parse().ok()?, None))
+}
+
 /// The verdicts of the map's element that holds, or of those that may.
-fn mapped(keys: &[Key], map: &Set, packet: &Passing) -> (Match, Vec<Does>) {
-    let Set::Elements(elements) = map else {
-        // It may say anything.
-        let any = [Verdict::Accept, Verdict::Drop, Verdict::Return];
-        return (Match::Perhaps, any.map(Does::Verdict).into());
-    };
+fn mapped(keys: &[Key], map: &Set, packet: &Passing) -> Step {
+    let Set::Elements(elements) = map else { return anything() };
     let fields: Vec<Field> = keys.iter().map(|key| Field::of(key, packet)).collect();
+    if fields.contains(&Field::Absent) {
+        return Step::Match(Match::No);
+    }
     let mut perhaps = Vec::new();
     for element in elements {
         let does = element.verdict.clone().map(Does::Verdict);
         match holds(keys, &fields, element) {
-            Match::Yes => return (Match::Yes, does.into_iter().collect()),
+            Match::Yes if element.items.is_empty() => {
+                perhaps.extend(does);
+                return Step::Decide(Match::Yes, perhaps);
+            }
+            Match::Yes => return Step::Decide(Match::Yes, does.into_iter().collect()),
             Match::Perhaps => perhaps.extend(does),
             Match::No => {}
         }
     }
-    (if perhaps.is_empty() { Match::No } else { Match::Perhaps }, perhaps)
+    Step::Decide(if perhaps.is_empty() { Match::No } else { Match::Perhaps }, perhaps)
 }
 
 fn compare(keys: &[Key], op: Op, right: &Right, packet: &Passing) -> Match {
@@ -166,22 +265,21 @@ fn compare(keys: &[Key], op: Op, right: &Right, packet: &Passing) -> Match {
         Right::AnyOf(bits) => {
             field.bits(bits).map_or(Match::Perhaps, |set| Match::certain(set.iter().all(|byte| *byte == 0)))
         }
-        Right::Masked { mask, value } => field.bits(mask).map_or(Match::Perhaps, |set| Match::certain(set == *value)),
+        Right::Masked { mask, value } => {
+            return field.bits(mask).map_or(Match::Perhaps, |set| ordered(&set, op, value));
+        }
         Right::Item(item) if matches!(op, Op::Eq | Op::Ne) => is(key, field, item),
         Right::Item(Item::Value(value)) => {
-            return field.value().map_or(Match::Perhaps, |own| ordered(key, own, op, value));
+            return field.value().map_or(Match::Perhaps, |own| ordered(own, op, value));
         }
         Right::Item(_) => return Match::Perhaps,
     };
     if op == Op::Ne { equal.not() } else { equal }
 }
 
-fn ordered(key: &Key, own: &[u8], op: Op, value: &[u8]) -> Match {
-    // An IPv6 address is more than a number.
-    let order = match key.kind.order {
-        Order::Big => own.cmp(value),
-        Order::Host => key.kind.value(own).cmp(&key.kind.value(value)),
-    };
+/// As the kernel does, which compares bytes: of names, as many as there are.
+fn ordered(own: &[u8], op: Op, value: &[u8]) -> Match {
+    let order = own[..value.len().min(own.len())].cmp(value);
     Match::certain(match op {
         Op::Lt => order.is_lt(),
         Op::Le => order.is_le(),
@@ -207,9 +305,7 @@ fn is(key: &Key, field: &Field, item: &Item) -> Match {
         (Field::Is(own), Item::Value(value)) if key.kind.form == Form::Name => Match::certain(own.starts_with(value)),
         (Field::Is(own), Item::Value(value)) => Match::certain(own == value),
         (Field::Is(own), Item::Prefix(value, length)) => Match::certain(begins(own, value, *length)),
-        (Field::Is(own), Item::Range(first, last)) => {
-            ordered(key, own, Op::Ge, first).and(ordered(key, own, Op::Le, last))
-        }
+        (Field::Is(own), Item::Range(first, last)) => ordered(own, Op::Ge, first).and(ordered(own, Op::Le, last)),
     }
 }
 

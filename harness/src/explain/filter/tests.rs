@@ -1,13 +1,18 @@
 //! Rules as `nft` prints them, against one packet.
 
 use super::*;
-use crate::ruleset::parse;
+use crate::{
+    firewall::{self, Family, Ruleset, Table},
+    ruleset::{parse, statement::Statement},
+};
 
-fn echo() -> Passing {
+pub(super) fn echo() -> Passing {
     Passing {
         hook: Hook::Forward,
         bridged: false,
+        netdev: false,
         asks: false,
+        tells: false,
         iif: Device::Is("br0".into()),
         oif: Device::Is("eth0".into()),
         from: Some("10.20.30.41".parse().unwrap()),
@@ -17,11 +22,12 @@ fn echo() -> Passing {
         tracked: None,
         own: false,
         answer: false,
+        stray: false,
         translated: false,
     }
 }
 
-fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> firewall::Chain {
+pub(super) fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> firewall::Chain {
     let hook = hook.map(|(kind, hook, priority, drops)| firewall::Hook {
         kind: kind.into(),
         hook: hook.into(),
@@ -33,7 +39,7 @@ fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &str) -> fire
 }
 
 /// A rule as it is read: what the old iptables has in it stands after a `#`, up to the next.
-fn rule(text: &str) -> firewall::Rule {
+pub(super) fn rule(text: &str) -> firewall::Rule {
     let parsed = |text: &str| parse::rule(text).map_or_else(|error| panic!("{text}: {error}"), |rule| rule.statements);
     let mut statements = Vec::new();
     for (place, part) in text.split("# ").map(str::trim).enumerate() {
@@ -50,17 +56,17 @@ fn rule(text: &str) -> firewall::Rule {
     firewall::Rule { handle: 0, text: text.into(), comment: None, statements }
 }
 
-fn table(family: Family, chains: Vec<firewall::Chain>) -> Ruleset {
+pub(super) fn table(family: Family, chains: Vec<firewall::Chain>) -> Ruleset {
     let table = Table { family, name: "mine".into(), dormant: false, sets: Vec::new(), chains };
     Ruleset { tables: vec![table] }
 }
 
-fn verdict(ruleset: &Ruleset, packet: &Passing) -> Verdict {
+pub(super) fn verdict(ruleset: &Ruleset, packet: &Passing) -> Verdict {
     Chains::of(ruleset).verdict(packet)
 }
 
 /// A chain at `forward` that jumps to one of these rules.
-fn forward(rules: &str, drops: bool) -> Ruleset {
+pub(super) fn forward(rules: &str, drops: bool) -> Ruleset {
     let base = chain("forward", Some(("filter", "forward", 0, drops)), "jump aside");
     let other = chain("other", None, "ether saddr 02:00:00:00:00:01 return\n drop");
     table(Family::Inet, vec![chain("aside", None, rules), other, base])
@@ -246,26 +252,30 @@ fn published_ports() {
     let nat = |rule: &str| early(-100, rule);
     let target = Target { carries: Carries::Tcp(8080), local: true, ..echo().target };
     let syn = Passing { hook: Hook::Prerouting, target, asked: Some(target), ..echo() };
-    let to = |rule: &str| Chains::of(&nat(rule)).destination(&syn).map(|rewrite| (rewrite.to, rewrite.port));
+    let changed = |ruleset: &Ruleset, packet: &Passing| match Chains::of(ruleset).destination(packet) {
+        Destination::Kept => None,
+        Destination::Changed(rewrite) => Some(Some((rewrite.to, rewrite.port))),
+        Destination::Unknown { .. } => Some(None),
+    };
+    let to = |rules: &str| changed(&nat(rules), &syn);
     let netns1: IpAddr = "10.20.30.41".parse().unwrap();
-    assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), Some((netns1, Some(80))));
-    assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), Some((netns1, None)));
+    let certain = |port| Some(Some((netns1, port)));
+    assert_eq!(to("fib daddr type local tcp dport 8080 dnat to 10.20.30.41:80"), certain(Some(80)));
+    assert_eq!(to("tcp dport 8080 counter packets 1 bytes 60 dnat ip to 10.20.30.41"), certain(None));
     assert_eq!(
         to("tcp dport 8080 ct mark set ct mark | 0x00001000 meta mark set 0x00000001 dnat ip to 10.20.30.41:80"),
-        Some((netns1, Some(80)))
+        certain(Some(80))
     );
+    assert_eq!(to("tcp dport 8080 dnat to :80"), Some(Some((target.to, Some(80)))));
     assert_eq!(to("tcp dport 8081 dnat to 10.20.30.41:80"), None);
-    let local = nat("fib daddr type local dnat to 10.20.30.41");
     let elsewhere = Target { local: false, ..target };
-    assert_eq!(Chains::of(&local).destination(&Passing { target: elsewhere, asked: None, ..syn.clone() }), None);
-    assert!(Chains::of(&early(-300, "dnat to 10.20.30.41")).destination(&syn).is_some());
-    assert_eq!(
-        to("tcp dport 8080 # xt addrtype dst-type local ; counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80"),
-        Some((netns1, Some(80)))
-    );
+    let local = nat("fib daddr type local dnat to 10.20.30.41");
+    assert_eq!(changed(&local, &Passing { target: elsewhere, asked: None, ..syn.clone() }), None);
+    assert_eq!(changed(&early(-300, "dnat to 10.20.30.41"), &syn), certain(None));
+    let words = "tcp dport 8080 # xt addrtype dst-type local ; counter packets 0 bytes 0 # xt DNAT to 10.20.30.41:80";
+    assert_eq!(to(words), certain(Some(80)));
     assert_eq!(to("# xt addrtype dst-type != local # xt DNAT to 10.20.30.41"), None);
-    assert_eq!(to("# xt set # xt DNAT to 10.20.30.41"), None);
-    assert_eq!(destination("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
+    assert_eq!(rule::endpoint("[fd00::1]:80"), Some(("fd00::1".parse().unwrap(), Some(80))));
 }
 
 /// A map tells a verdict where its element is known; a table that is dormant tells none.
