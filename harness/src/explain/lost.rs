@@ -28,8 +28,14 @@ impl Walk<'_> {
         }
         let last = self.seen_up_to(way, hop, packet).saturating_sub(1);
         let next = (last + 1).min(way.0.len() - 1);
-        let dropped = self.dropped_on_a_bridge(way, last, packet, asks)?;
-        let dropped = dropped.or_else(|| asks.then(|| self.not_told(out, way.end(), packet)).flatten());
+        // Once the next hop was asked, its own rules may be in the way, and those of who asked.
+        let (place, not_told) =
+            if asks && last == next { self.not_told(out, way.end(), packet) } else { (out.place, Verdict::Passes) };
+        let dropped = match not_told {
+            Verdict::Drops { .. } => None,
+            _ => self.dropped_on_a_bridge(way, last, packet, asks)?,
+        };
+        let dropped = dropped.or_else(|| self.say(place, not_told));
         let dropped = dropped.unwrap_or_else(|| self.unknown(way.0[last].place));
         let seen =
             format!("is last seen at {}, and not at {}", self.scene.say(way.0[last]), self.scene.say(way.0[next]));
@@ -50,10 +56,15 @@ impl Walk<'_> {
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);
         let dropped = question.and_then(|arrival| self.dropped_on_arrival(arrival)).or_else(|| {
             let own = self.verdict(out.place, self.through(out.place, by, Some(out), came, packet));
-            let asks = own != Verdict::Passes || !self.neighbour_missing(out, hop);
-            let asked = if asks { Verdict::Passes } else { self.question(out.place, None, Some(out), false, packet) };
-            let asks_in_vain = |why| format!("the question for the MAC address of {hop} neither: {why}");
-            self.say(out.place, own).or_else(|| self.say(out.place, asked).map(asks_in_vain))
+            let asks = self.neighbour_missing(out, hop);
+            let asked = asks.then(|| self.question(out.place, None, Some(out), false, packet));
+            let asked = asked.filter(|asked| own == Verdict::Passes || matches!(asked, Verdict::Drops { .. }));
+            let in_vain = |why| format!("nor does the question for the MAC address of its next hop, {hop}: {why}");
+            match (own, asked) {
+                (Verdict::Drops { chain, rule }, _) => self.say(out.place, Verdict::Drops { chain, rule }),
+                (own, None) => self.say(out.place, own),
+                (own, Some(asked)) => self.say(out.place, asked).map(in_vain).or_else(|| self.say(out.place, own)),
+            }
         });
         let dropped = dropped.unwrap_or_else(|| self.unknown(out.place));
         let (what, start) = (packet.what(), self.scene.say(out));
@@ -61,17 +72,16 @@ impl Walk<'_> {
     }
 
     /// What drops the question for the next hop's MAC address where it is asked, or the answer to that.
-    fn not_told(&self, asker: Spot, owner: Spot, packet: &Travelling) -> Option<String> {
+    fn not_told(&self, asker: Spot, owner: Spot, packet: &Travelling) -> (usize, Verdict) {
         let passes = [
             (owner.place, Some(owner), None, false),
             (owner.place, None, Some(owner), true),
             (asker.place, Some(asker), None, true),
         ];
         let verdicts = passes.map(|(place, by, out, tells)| (place, self.question(place, by, out, tells, packet)));
-        let mut found = verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Passes);
         let certain = verdicts.iter().find(|(_, verdict)| matches!(verdict, Verdict::Drops { .. }));
-        let (place, verdict) = certain.or_else(|| found.next())?;
-        self.say(*place, verdict.clone())
+        let found = certain.or_else(|| verdicts.iter().find(|(_, verdict)| *verdict != Verdict::Passes));
+        found.cloned().unwrap_or((owner.place, Verdict::Passes))
     }
 
     /// What becomes of the question for the packet's next hop, or of the answer to it, in one place.
@@ -93,6 +103,20 @@ impl Walk<'_> {
 
     fn at_its_end(&self, arrival: &Arrival) -> Verdict {
         self.verdict(arrival.place, self.through(arrival.place, arrival.by, None, &arrival.came, &arrival.packet))
+    }
+
+    /// What drops the packet, for certain, before its destination is changed, nobody knows to what.
+    pub fn dropped_before_nat(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<String> {
+        let hooks: &[Hook] = if by.is_some() { &[Hook::Ingress, Hook::Prerouting] } else { &[Hook::Output] };
+        let passings = hooks.iter().map(|hook| Passing {
+            iif: self.device(by),
+            oif: if by.is_some() { Device::None } else { Device::Unknown },
+            asked: Some(self.target(place, packet)),
+            unsure: true,
+            ..self.passing(*hook, place, packet)
+        });
+        let verdict = self.verdict(place, passings);
+        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(place, verdict)).flatten()
     }
 
     /// What drops the packet, or the question for its next hop, on the bridge that comes after the last link where it was seen.
@@ -118,7 +142,9 @@ impl Walk<'_> {
                 _ => false,
             };
             let routed = self.through(bridge.place, Some(*bridge), Some(*bridge), packet, packet);
-            let routed = routed.filter(is_ip).map(|passing| Passing { asks, ..passing }.handed_on());
+            let is_seen = self.crossed.contains(&bridge.place);
+            let of_ip = |passing: Passing| Passing { asks, stray: passing.stray && !is_seen, ..passing }.handed_on();
+            let routed = routed.filter(is_ip).map(of_ip);
             let routed = self.verdict(bridge.place, routed);
             let is_cause = ruled == Verdict::Passes || matches!(routed, Verdict::Drops { .. });
             if let Some(cause) = self.say(bridge.place, routed).filter(|_| is_cause) {
@@ -185,11 +211,11 @@ impl Walk<'_> {
             from: packet.from,
             target: self.target(place, packet),
             asked: None,
-            unsure: self.unsure.contains(&place),
+            unsure: false,
             tracked: None,
             own: false,
             answer: packet.answer,
-            stray: packet.answer && !self.visited.contains(&place),
+            stray: packet.answer && !self.has_seen(place),
             translated: self.has_published(place),
         }
     }

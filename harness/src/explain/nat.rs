@@ -6,7 +6,7 @@ use super::{
     filter::{self, Chains, Hook, Passing, Rewrite},
     scene::Spot,
     trace::Travelling,
-    walk::{Step, Stop, Walk, stop},
+    walk::{Step, Walk, stop},
 };
 use crate::{Carries, Frame, conntrack::Flow, probe::frame::Packet};
 
@@ -34,28 +34,34 @@ impl Walk<'_> {
         let flow = self.tracked(place, by, packet);
         let remembered = flow.as_ref().map(|flow| to(flow.reply.0, packet));
         let rules = self.rules_say(place, by, packet);
-        if matches!(rules, filter::Destination::Unknown { .. }) {
-            self.unsure.push(place);
-        }
         let rewrite = if let filter::Destination::Changed(rewrite) = &rules { Some(rewrite) } else { None };
-        if !self.is_local(place, packet.to) {
-            return stop(self.taken_elsewhere(place, packet, remembered, rewrite));
+        let is_local = self.is_local(place, packet.to);
+        if !is_local {
+            stop(self.taken_elsewhere(place, packet, remembered, rewrite))?;
         }
+        let seen = if is_local { self.seen_published(place, by, packet) } else { None };
         let ruled = rewrite.map(|rewrite| rewrite.apply(packet));
-        if let Some((to, carries)) = self.seen_published(place, by, packet).or(remembered).or(ruled) {
-            self.published.push(Published { place, asked: (packet.to, packet.carries), to: (to, carries) });
-            self.stale = flow.and_then(|flow| self.outdated(place, packet, &flow, &rules)).or(self.stale.take());
-            (packet.to, packet.carries) = (to, carries);
+        let outdated = flow.as_ref().and_then(|flow| self.outdated(place, packet, flow, &rules));
+        self.stale = outdated.or(self.stale.take());
+        let asked = (packet.to, packet.carries);
+        if let Some(to) = seen.or(remembered).or(ruled).filter(|to| *to != asked) {
+            self.published.push(Published { place, asked, to });
+            (packet.to, packet.carries) = to;
             return Ok(());
         }
-        match rules {
-            filter::Destination::Unknown { chain, rule } => Err(Stop::Cause(format!(
-                "{} may change whom the packet for {} is for by its firewall (chain {chain}: `{rule}`), to whom is not followed here",
-                self.scene.name(place),
-                say((packet.to, packet.carries))
-            ))),
-            _ => Ok(()),
+        let filter::Destination::Unknown { is_certain, chain, rule } = rules else { return Ok(()) };
+        // What is remembered as it is, or was seen to leave so, is not led elsewhere.
+        if flow.is_some() || !is_local && self.sends(place, packet) {
+            return Ok(());
         }
+        let (name, asked) = (self.scene.name(place), say(asked));
+        if let Some(dropped) = self.dropped_before_nat(place, by, packet) {
+            return stop(Some(format!("the packet for {asked} gets no further than {name}: {dropped}")));
+        }
+        let changes = if is_certain { "changes" } else { "may change" };
+        stop(Some(format!(
+            "{name} {changes} whom the packet for {asked} is for by its firewall (chain {chain}: `{rule}`), and to whom is not known here"
+        )))
     }
 
     /// An answer leaves with the address and the port that were asked for, where the packet's were changed.
@@ -94,23 +100,26 @@ impl Walk<'_> {
     /// A flow that is led elsewhere than the rules would lead a new one.
     fn outdated(&self, place: usize, packet: &Travelling, flow: &Flow, rules: &filter::Destination) -> Option<String> {
         let old = to(flow.reply.0, packet);
-        let now = match rules {
-            filter::Destination::Changed(rewrite) if rewrite.apply(packet) == old => return None,
+        let (now, how) = match rules {
+            filter::Destination::Kept => ((packet.to, packet.carries), "no rule leads there any more".into()),
             filter::Destination::Changed(rewrite) => {
-                format!("new flows go to {}: {rewrite}", say(rewrite.apply(packet)))
+                let now = rewrite.apply(packet);
+                (now, format!("new flows go to {}: {rewrite}", say(now)))
             }
             filter::Destination::Unknown { .. } => return None,
-            filter::Destination::Kept => "no rule leads there any more".into(),
         };
+        if now == old {
+            return None;
+        }
         let (client, asked) = flow.original;
         Some(format!(
-            "{} remembers the flow from {client} to {asked}, which goes to {} (conntrack), though {now}",
+            "{} remembers the flow from {client} to {asked}, which goes to {} (conntrack), though {how}",
             self.scene.name(place),
             say(old)
         ))
     }
 
-    /// The flow that connection tracking takes the packet for, where it changes its destination.
+    /// The flow that connection tracking takes the packet for.
     fn tracked(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<Flow> {
         let frame = self.trace?.first(by?, false, packet)?;
         let (client, (source, destination)) = (frame.ip()?.source, ports(frame, packet.carries)?);
@@ -119,7 +128,7 @@ impl Walk<'_> {
         // Where there is no connection tracking, nothing is remembered.
         let flows = self.scene.places[place].namespace.flows().ok()?;
         let is_it = |flow: &Flow| flow.protocol == protocol && flow.original == original;
-        flows.into_iter().find(|flow| is_it(flow) && flow.reply.0 != flow.original.1)
+        flows.into_iter().find(is_it)
     }
 
     /// What destination NAT does with the packet by the rules.

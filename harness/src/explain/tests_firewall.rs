@@ -94,7 +94,7 @@ fn bridge_drops_frames() {
     Family::Arp,
     "output",
     "arp operation request",
-    "the question for the MAC address of 10.20.20.41 neither: netns1 drops it"
+    "nor does the question for the MAC address of its next hop, 10.20.20.41: netns1 drops it"
 )]
 #[case::is_asked(1, Family::Arp, "input", "arp operation request", "netns2 is asked for the MAC address")]
 #[case::tells(1, Family::Arp, "output", "arp operation reply", "netns2 drops it")]
@@ -247,4 +247,31 @@ fn sender_sees_its_packet_before_nat_and_after() {
     expect!(published(), Connected { .. });
     add(&host, Family::Ip, "raw8080", "output priority raw;", "ct state new drop; tcp dport 8080 drop");
     tells(&published(), &["host drops it by its firewall (chain ip t raw8080: `tcp dport 8080 drop`)"]);
+}
+
+/// Rules of the old iptables, whose words the kernel keeps in structures: what they let pass is not held against the policy.
+///
+///     outside --- eth0 [host: br0] --- [netns1]
+#[test]
+fn iptables_drops_the_rest() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    route_back(&lab);
+    host.firewall().flush().unwrap();
+    let lines = [
+        "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-A FORWARD -p tcp -m multiport --dports 80,443 -j ACCEPT",
+        "-P FORWARD DROP",
+    ];
+    for line in lines {
+        let run = || std::process::Command::new("iptables").args(line.split(' ')).status();
+        let Ok(done) = host.run(run).unwrap() else { return }; // There is no iptables here.
+        assert!(done.success(), "{line}");
+    }
+    let _server = one.serve_http((&one, 80)).unwrap();
+    assert_eq!(explanation(&lab.outside().tcp_to((&one, 80))).cause, None);
+    says(lab.outside(), &one, &["host drops it by its firewall (chain ip filter FORWARD: `policy drop`)"]);
+    tells(
+        &lab.outside().tcp_to((&one, 81)),
+        &["host drops it by its firewall (chain ip filter FORWARD: `policy drop`)"],
+    );
 }

@@ -71,6 +71,20 @@ fn a_flow_that_is_remembered() {
     tells(&ask(&lab), &[flow, "new flows go to 10.20.20.41:6000", "ip t prerouting", "dnat to 10.20.20.41:6000"]);
 }
 
+/// A client that asked before the port was published goes on to ask the host itself.
+#[test]
+fn a_flow_from_before() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    let ask = || lab.outside().udp_to((host.at("192.0.2.2".parse().unwrap()), 6000)).from_port(5555);
+    dnat(&host, "prerouting", "udp dport 7000 dnat to 10.20.30.41:7000");
+    ask().look(Deadline::after(std::time::Duration::from_secs(5))).unwrap();
+    dnat(&host, "prerouting", "udp dport 6000 dnat to 10.20.30.41:6000");
+    let _server = one.serve_udp((&one, 6000)).unwrap();
+    let flow =
+        "host remembers the flow from 192.0.2.1:5555 to 192.0.2.2:6000, which goes to 192.0.2.2:6000 (conntrack)";
+    tells(&ask(), &[flow, "new flows go to 10.20.30.41:6000"]);
+}
+
 /// Where a rule may lead, or leads to what is not followed, nobody is said to be asked in vain.
 ///
 ///     outside --- eth0 [host: br0, port 8080] --- [netns1 :80]
@@ -86,7 +100,8 @@ fn led_nobody_knows_where() {
     let mut batch = host.firewall().batch();
     batch.add_chain(Family::Ip, "t", "f", "type filter hook forward priority filter; policy drop;").unwrap();
     batch.commit().unwrap();
-    let words = ["host may change whom the packet for 192.0.2.2:8080 is for", "chain ip t prerouting", "dnat to"];
+    let words =
+        ["host may change whom the packet for 192.0.2.2:8080 is for", "chain ip t prerouting", "to whom is not known"];
     tells(&published(), &words);
     host.firewall().flush().unwrap();
     dnat(&host, "prerouting", "tcp dport 8080 redirect to :80");

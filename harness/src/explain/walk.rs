@@ -47,12 +47,10 @@ pub(super) struct Walk<'a> {
     pub published: Vec<Published>,
     /// What leads the packet elsewhere than the rules would.
     pub stale: Option<String>,
-    /// The places that may have changed its destination, nobody knows to what.
-    pub unsure: Vec<usize>,
     /// Where the packet got to, once its answer is walked.
     pub arrived: Option<Arrival>,
-    /// The places that it came by then.
-    pub visited: Vec<usize>,
+    /// The places that it came by then, those whose bridges only handed it on too.
+    pub crossed: Vec<usize>,
 }
 
 /// A router on the way out.
@@ -89,8 +87,8 @@ pub(super) struct Arrival {
 impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
-        let (unsure, visited) = (Vec::new(), Vec::new());
-        Self { scene, trace, journey, passed, forwarded, published, stale: None, unsure, arrived: None, visited }
+        let crossed = Vec::new();
+        Self { scene, trace, journey, passed, forwarded, published, stale: None, arrived: None, crossed }
     }
 
     /// The packet of the journey, at its start.
@@ -135,9 +133,15 @@ impl<'a> Walk<'a> {
 
     /// The packet has got there, and its answer is walked from now on.
     pub fn turn(&mut self, there: Arrival) {
-        let start = self.scene.place_of(&self.journey.from);
-        self.visited = self.passed.iter().map(|spot| spot.place).chain(start).chain([there.place]).collect();
+        self.crossed = self.passed.iter().map(|spot| spot.place).collect();
         self.arrived = Some(there);
+    }
+
+    /// Whether the packet, whose answer this is, passed the rules of this place.
+    pub fn has_seen(&self, place: usize) -> bool {
+        let ends = self.arrived.as_ref().map(|there| there.place).into_iter();
+        let ends = ends.chain(self.scene.place_of(&self.journey.from));
+        ends.chain(self.forwarded.iter().map(|hop| hop.out.place)).any(|seen| seen == place)
     }
 
     pub fn has_published(&self, place: usize) -> bool {

@@ -105,11 +105,12 @@ fn read_chain(family: Family, chain: &Attributes) -> Chain {
     Chain { name: chain.string(nfta::chain::NAME).unwrap_or_default(), hook, rules: Vec::new() }
 }
 
-/// A chain of several devices has a list of them; older kernels say one by itself.
+/// All devices of a chain are listed, by their names or, from Linux 6.17 on, by the beginnings of those.
 fn read_devices(place: &Attributes) -> Vec<String> {
     let name = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned();
-    let listed: Vec<String> = place.nested(nfta::hook::DEVS).all(nfta::hook::DEVICE_NAME).map(name).collect();
-    if listed.is_empty() { place.string(nfta::hook::DEV).into_iter().collect() } else { listed }
+    let listed = place.nested(nfta::hook::DEVS);
+    let names = listed.all(nfta::hook::DEVICE_NAME).map(name);
+    names.chain(listed.all(nfta::hook::DEVICE_PREFIX).map(|bytes| name(bytes) + "*")).collect()
 }
 
 fn read_rule(family: Family, rule: &Attributes, sets: &[KernelSet]) -> Rule {

@@ -313,7 +313,7 @@ fn sets_with_names_are_listed() {
 fn the_unknown_is_shown() {
     let port = Expr::Load { load: Load::Payload { base: 2, offset: 2, len: 2 }, to: 1 };
     let exprs = [
-        Expr::Xt { name: "conntrack".into() },
+        Expr::Xt { words: "conntrack".into(), target: false },
         Expr::Load { load: Load::Meta(16), to: 1 },
         Expr::Compare { register: 1, op: Op::Eq, data: vec![17] },
         port,

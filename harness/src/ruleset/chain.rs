@@ -22,10 +22,13 @@ pub(crate) fn parse(family: Family, text: &str) -> Result<Option<Hook>, String> 
             "hook" => hook = Some(value()?.to_owned()),
             "device" => devices.push(value()?.to_owned()),
             // `devices = { eth0, eth1 }`
-            "devices" => {
-                let listed = words.by_ref().take_while(|word| *word != "}");
-                devices.extend(listed.filter(|word| !matches!(*word, "=" | "{" | ",")).map(ToOwned::to_owned));
-            }
+            "devices" => loop {
+                match value()? {
+                    "}" => break,
+                    "=" | "{" | "," => {}
+                    device => devices.push(device.to_owned()),
+                }
+            },
             "policy" => {
                 drops = match value()? {
                     "accept" => false,

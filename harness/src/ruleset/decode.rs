@@ -4,7 +4,7 @@ use super::{
     attribute::Attributes,
     encode::USERDATA_COMMENT,
     expr::{Expr, Load, NatKind, Op, Verdict},
-    nfta,
+    names, nfta,
     set::{KernelElement, KernelSet},
 };
 
@@ -144,7 +144,11 @@ fn expr(name: &str, parts: &Attributes) -> Option<Expr> {
             bytes: parts.number(4) == Some(1),
             over: parts.number(5).unwrap_or_default() & 1 != 0,
         },
-        "match" | "target" => Expr::Xt { name: super::xt::words(&parts.string(1)?, parts.number(2)?, parts.bytes(3)?) },
+        "match" | "target" => Expr::Xt {
+            words: super::xt::words(&parts.string(1)?, parts.number(2)?, parts.bytes(3)?),
+            target: name == "target",
+        },
+        "objref" => Expr::Other { name: format!("objref {}", names::word(names::OBJECT, parts.number(1)?.into())?) },
         _ => return None,
     })
 }

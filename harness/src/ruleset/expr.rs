@@ -46,8 +46,8 @@ pub(crate) enum Expr {
     Log { prefix: Option<String>, group: Option<u16>, level: Option<u32> },
     /// Ends the rule where the rate is exceeded (`over`: where it is not).
     Limit { rate: u64, unit: u64, burst: u32, bytes: bool, over: bool },
-    /// An extension of the old iptables: `match` or `target`, and its name.
-    Xt { name: String },
+    /// An extension of the old iptables, in the words of `ruleset::xt`: what it compares, or, a target, what it does.
+    Xt { words: String, target: bool },
     /// What this program does not know.
     Other { name: String },
 }

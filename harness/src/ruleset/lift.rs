@@ -66,15 +66,14 @@ impl Lifting<'_> {
             Expr::Limit { rate, unit, burst, bytes, over } => {
                 Some(Statement::Limit { rate: *rate, unit: *unit, burst: *burst, bytes: *bytes, over: *over })
             }
-            Expr::Xt { name } => Some(Statement::Unknown(format!("xt {name}"))),
+            Expr::Xt { words, target } => Some(Statement::Extension { words: words.clone(), target: *target }),
             Expr::Other { name } => {
                 // It may have filled any.
                 self.registers.clear();
-                Some(Statement::Unknown(format!("expr {name}")))
+                Some(Statement::Unknown(name.clone()))
             }
         };
-        let unknown = || Statement::Unknown(format!("expr {}", name_of(expr)));
-        self.out.push(statement.unwrap_or_else(unknown));
+        self.out.push(statement.unwrap_or_else(|| Statement::Unknown(name_of(expr).into())));
     }
 
     fn hold(&mut self, register: u32, held: Held) {
@@ -120,8 +119,8 @@ impl Lifting<'_> {
             Held::Changed(key, mask, xor) if xor.iter().all(|byte| *byte == 0) => {
                 (key.clone(), masked(key, mask, op, data))
             }
-            Held::Changed(key, ..) => return Some(Statement::Unknown(format!("expr {} bitwise cmp", key.name))),
-            Held::Nameless(name) => return Some(Statement::Unknown(format!("expr {name} cmp"))),
+            Held::Changed(key, ..) => return Some(Statement::Unknown(format!("{} bitwise cmp", key.name))),
+            Held::Nameless(name) => return Some(Statement::Unknown(format!("{name} cmp"))),
             Held::Constant(_) => return None,
         };
         if let (Op::Le, Right::Item(Item::Value(last))) = (op, &right)
@@ -174,8 +173,9 @@ impl Lifting<'_> {
             return None;
         }
         let (set, keys) = (set?, keys?);
+        let is_fixed = set.flags & (flags::DYNAMIC | flags::TIMEOUT) == 0;
         let right = if set.flags & flags::ANONYMOUS == 0 {
-            Set::Named(name.to_owned())
+            Set::Named(name.to_owned(), is_fixed.then(|| set.elements(&keys)))
         } else {
             Set::Elements(set.elements(&keys))
         };
@@ -235,11 +235,11 @@ impl Lifting<'_> {
         };
         let address = match address {
             [None, _] => None,
-            [Some(first), last] => Some(bounds(ip(first)?, last.map_or(Some(None), |last| ip(last).map(Some))?)),
+            [Some(first), last] => Some(bounds(first, last, ip)?),
         };
-        // A table for one version of IP says it for the rule.
+        // A table for one version of IP says it for the rule; a port alone is translated for both.
         let family = match (self.family, family as i32) {
-            (Family::Ip | Family::Ip6, _) => None,
+            (Family::Ip | Family::Ip6, _) | (_, libc::NFPROTO_INET) => None,
             (_, libc::NFPROTO_IPV6) => Some("ip6"),
             _ => Some("ip"),
         };
@@ -253,7 +253,7 @@ impl Lifting<'_> {
             _ => None,
         };
         let Some(first) = first else { return Some(None) };
-        Some(Some(bounds(port(first)?, last.map_or(Some(None), |last| port(last).map(Some))?)))
+        bounds(first, last, port).map(Some)
     }
 
     fn reject(&self, kind: u32, code: u8) -> Option<Statement> {
@@ -276,8 +276,11 @@ fn storage(register: u32) -> u32 {
     }
 }
 
-fn bounds<T: PartialEq>(first: T, last: Option<T>) -> Bounds<T> {
-    Bounds { last: last.filter(|last| *last != first), first }
+/// What two registers hold; none: that is not known.
+fn bounds<T: PartialEq>(first: u32, last: Option<u32>, read: impl Fn(u32) -> Option<T>) -> Option<Bounds<T>> {
+    let first = read(first)?;
+    let last = last.map_or(Some(None), |last| read(last).map(Some))?;
+    Some(Bounds { last: last.filter(|last| *last != first), first })
 }
 
 fn masked(key: &Key, mask: &[u8], op: Op, data: &[u8]) -> Right {

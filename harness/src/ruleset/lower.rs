@@ -104,7 +104,9 @@ impl Lowering<'_> {
             Statement::Limit { rate, unit, burst, bytes, over } => {
                 self.push(Expr::Limit { rate: *rate, unit: *unit, burst: *burst, bytes: *bytes, over: *over });
             }
-            Statement::Unknown(what) => return Err(format!("`{what}` is not known here")),
+            Statement::Extension { .. } | Statement::Unknown(_) => {
+                return Err(format!("`{statement}` is not known here"));
+            }
         }
         Ok(())
     }
@@ -224,7 +226,7 @@ impl Lowering<'_> {
 
     fn set(&mut self, keys: &[Key], set: &Set) -> Result<(String, Option<u32>), String> {
         let elements = match set {
-            Set::Named(name) => return Ok((name.clone(), None)),
+            Set::Named(name, _) => return Ok((name.clone(), None)),
             Set::Elements(elements) => elements,
         };
         if has_beginnings(keys, elements) {

@@ -146,6 +146,20 @@ pub(crate) const RATE_UNIT: Names =
 pub(crate) const HOOK: Names =
     &[("prerouting", 0), ("input", 1), ("forward", 2), ("output", 3), ("postrouting", 4), ("ingress", 5)];
 
+/// `NFT_OBJECT_*`.
+pub(crate) const OBJECT: Names = &[
+    ("counter", 1),
+    ("quota", 2),
+    ("ct helper", 3),
+    ("limit", 4),
+    ("ct count", 5),
+    ("tunnel", 6),
+    ("ct timeout", 7),
+    ("secmark", 8),
+    ("ct expectation", 9),
+    ("synproxy", 10),
+];
+
 /// Hooks of the family `arp`.
 pub(crate) const HOOK_ARP: Names = &[("input", 0), ("output", 1)];
 

@@ -30,6 +30,8 @@ pub(crate) mod hook {
     pub(crate) const DEVS: u16 = 4;
     /// `NFTA_DEVICE_NAME`
     pub(crate) const DEVICE_NAME: u16 = 1;
+    /// `NFTA_DEVICE_PREFIX`
+    pub(crate) const DEVICE_PREFIX: u16 = 2;
 }
 
 /// `NFTA_RULE_*`.

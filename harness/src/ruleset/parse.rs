@@ -328,7 +328,7 @@ impl<'a> Parser<'a> {
     fn set(&mut self, keys: &[Key], map: bool) -> Parse<Set> {
         if let Some(name) = self.peek().and_then(|word| word.strip_prefix('@')) {
             self.at += 1;
-            return Ok(Set::Named(name.to_owned()));
+            return Ok(Set::Named(name.to_owned(), None));
         }
         self.expect("{")?;
         let mut elements = Vec::new();

@@ -61,7 +61,13 @@ pub(crate) enum Statement {
         bytes: bool,
         over: bool,
     },
-    /// Something in the kernel that has no words here: `expr socket`, `xt REJECT`. Printed as a remark.
+    /// An extension of the old iptables, in the words of `ruleset::xt`. Printed as a remark.
+    Extension {
+        words: String,
+        /// It does something, where others compare.
+        target: bool,
+    },
+    /// An instruction that has no words here, by its name. Printed as a remark.
     Unknown(String),
 }
 
@@ -90,7 +96,8 @@ pub(crate) enum Item {
 /// A set of values, or a map from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
-    Named(String),
+    /// One with a name, and its elements, where those are as the rules are: not as packets or time have them.
+    Named(String, Option<Vec<Element>>),
     Elements(Vec<Element>),
 }
 
@@ -171,7 +178,8 @@ impl fmt::Display for Statement {
                 }
                 Ok(())
             }
-            Self::Unknown(what) => write!(f, "# {what}"),
+            Self::Extension { words, .. } => write!(f, "# xt {words}"),
+            Self::Unknown(name) => write!(f, "# expr {name}"),
         }
     }
 }
@@ -272,7 +280,7 @@ fn print_item(key: &Key, item: &Item) -> String {
 
 pub(crate) fn print_set(keys: &[Key], set: &Set) -> String {
     let elements = match set {
-        Set::Named(name) => return format!("@{name}"),
+        Set::Named(name, _) => return format!("@{name}"),
         Set::Elements(elements) => elements,
     };
     let print = |element: &Element| {

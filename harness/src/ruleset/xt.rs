@@ -2,11 +2,16 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::{kind::print_flags, names};
+
 /// The extension's name, and of some what they compare with or do: `DNAT to 10.20.30.41:80`, `addrtype dst-type local`.
 pub(crate) fn words(name: &str, revision: u32, info: &[u8]) -> String {
     let more = match (name, revision) {
         ("DNAT", 1 | 2) => destination(info),
         ("addrtype", 1) => destination_type(info),
+        ("conntrack", 3) => state(info),
+        ("multiport", 1) => destination_ports(info),
+        ("CT", 0..=2) => notrack(info),
         _ => None,
     };
     more.map_or_else(|| name.to_owned(), |more| format!("{name} {more}"))
@@ -49,6 +54,37 @@ fn destination_type(info: &[u8]) -> Option<String> {
     }
 }
 
+/// `struct xt_conntrack_mtinfo3`, where it asks for the state alone.
+fn state(info: &[u8]) -> Option<String> {
+    const STATE: u16 = 1;
+    let half = |at: usize| Some(u16::from_ne_bytes(*info.get(at..)?.first_chunk()?));
+    let (asks, inverts, states) = (half(146)?, half(148)?, half(150)?);
+    // `XT_CONNTRACK_STATE_INVALID` and the three after it are the bits that nf_tables has.
+    if asks != STATE || states > 0xf {
+        return None;
+    }
+    let not = if inverts & STATE == 0 { "" } else { "!= " };
+    Some(format!("ctstate {not}{}", print_flags(names::CT_STATE, states.into()).join(",")))
+}
+
+/// `struct xt_multiport_v1`, where it lists destination ports, and no ranges.
+fn destination_ports(info: &[u8]) -> Option<String> {
+    const DESTINATION: u8 = 1;
+    let [DESTINATION, count, ..] = *info else { return None };
+    let count = usize::from(count).min(15);
+    let ports = info.get(2..32)?.chunks_exact(2).map(|port| u16::from_ne_bytes([port[0], port[1]]));
+    let ports: Vec<String> = ports.take(count).map(|port| port.to_string()).collect();
+    let is_ranged = info.get(32..47)?.iter().any(|flag| *flag != 0);
+    let not = if *info.get(47)? == 0 { "" } else { "!= " };
+    (!is_ranged).then(|| format!("dports {not}{}", ports.join(",")))
+}
+
+/// `struct xt_ct_target_info`, and `xt_ct_target_info_v1`.
+fn notrack(info: &[u8]) -> Option<String> {
+    const NOTRACK: u16 = 1;
+    (u16::from_ne_bytes(*info.first_chunk()?) & NOTRACK != 0).then(|| "notrack".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::words;
@@ -73,5 +109,29 @@ mod tests {
         ] {
             assert_eq!(words("DNAT", 2, &info(flags, one, last, ports)), expected, "{flags} {last:?} {ports:?}");
         }
+    }
+
+    /// The state alone, and no other conditions beside it; single destination ports, and no ranges.
+    #[test]
+    fn states_and_ports() {
+        let conntrack = |asks: u16, inverts: u16, states: u16| {
+            let halves = [asks, inverts, states, 0, 0, 0, 0, 0].map(u16::to_ne_bytes).concat();
+            words("conntrack", 3, &[vec![0; 146], halves].concat())
+        };
+        assert_eq!(conntrack(1, 0, 6), "conntrack ctstate established,related");
+        assert_eq!(conntrack(1, 1, 8), "conntrack ctstate != new");
+        assert_eq!([conntrack(3, 0, 6), conntrack(1, 0, 128)], ["conntrack", "conntrack"]);
+        let multiport = |flags: u8, ranged: u8, inverts: u8| {
+            let mut info = vec![flags, 2];
+            info.extend([80_u16, 443].map(u16::to_ne_bytes).concat());
+            info.resize(32, 0);
+            info.extend([&[ranged][..], &[0; 14], &[inverts]].concat());
+            words("multiport", 1, &info)
+        };
+        assert_eq!(multiport(1, 0, 0), "multiport dports 80,443");
+        assert_eq!(multiport(1, 0, 1), "multiport dports != 80,443");
+        assert_eq!([multiport(0, 0, 0), multiport(1, 1, 0)], ["multiport", "multiport"]);
+        assert_eq!(words("CT", 2, &1_u16.to_ne_bytes()), "CT notrack");
+        assert_eq!(words("CT", 2, &0_u16.to_ne_bytes()), "CT");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use super::{
     Destination, Device, Hook, Passing, Rewrite, Verdict,
-    rule::{Does, Effect, apply, translates, untracks},
+    rule::{Does, Effect, apply, may_untrack, translates, writes},
 };
 use crate::{
     firewall::{self, Family, Rule, Ruleset, Table},
@@ -13,11 +13,14 @@ use crate::{
 
 /// The chains of a ruleset that see packets, by their priorities.
 pub(in super::super) struct Chains<'a> {
-    all: Vec<Chain<'a>>,
+    /// Those with a hook, by their priorities.
+    base: Vec<Chain<'a>>,
+    /// All, by family, table and name.
+    all: HashMap<(Family, &'a str, &'a str), Chain<'a>>,
     /// Whether any rule changes addresses.
     translate: bool,
-    /// Whether any rule keeps packets from connection tracking.
-    untrack: bool,
+    /// Whether any rule writes to packets.
+    write: bool,
 }
 
 /// A chain, and the table that it is in.
@@ -37,8 +40,8 @@ struct Run<'a> {
     may_translate: Option<By>,
     /// A rule may let it pass before others decide.
     may_pass: bool,
-    /// How chains end that others lead to, by their names.
-    ends: HashMap<&'a str, End>,
+    /// How chains end that others lead to, by their names; none: it is being found out.
+    ends: HashMap<&'a str, Option<End>>,
 }
 
 /// A rule, and its chain.
@@ -62,23 +65,30 @@ impl<'a> Chains<'a> {
     /// The ruleset's.
     pub fn of(ruleset: &'a Ruleset) -> Self {
         let chains = ruleset.chains().filter(|(table, _)| !table.dormant);
-        let mut chains: Vec<_> = chains.map(|(table, chain)| Chain { table, chain }).collect();
-        chains.sort_by_key(|chain| chain.chain.hook.as_ref().map_or(0, |hook| hook.priority));
-        let (translate, untrack) = (any(&chains, translates), any(&chains, untracks));
-        Self { all: chains, translate, untrack }
+        let chains: Vec<_> = chains.map(|(table, chain)| Chain { table, chain }).collect();
+        let any = |is: fn(&Statement) -> bool| {
+            chains.iter().flat_map(|chain| &chain.chain.rules).flat_map(|rule| &rule.statements).any(is)
+        };
+        let (translate, write) = (any(translates), any(writes));
+        let all = chains.iter().map(|chain| (chain.key(&chain.chain.name), *chain)).collect();
+        let mut base: Vec<_> = chains.into_iter().filter(|chain| chain.chain.hook.is_some()).collect();
+        base.sort_by_key(|chain| chain.priority());
+        Self { base, all, translate, write }
     }
 
     /// What becomes of the packet.
     pub fn verdict(&self, packet: &Passing) -> Verdict {
         let mut perhaps = Verdict::Passes;
-        for chain in self.seeing(packet) {
-            let mut run = self.run(chain, packet);
-            let end = match run.chain(chain, 0) {
-                End::Return if chain.drops() => End::Drop(By { chain: chain.title(), rule: "policy drop".into() }),
+        for base in self.seeing(packet) {
+            let mut run = self.run(base, packet);
+            let end = match run.chain(base) {
+                End::Return if base.drops() => End::Drop(By { chain: base.title(), rule: "policy drop".into() }),
                 end => end,
             };
             match end {
-                End::Drop(By { chain, rule }) if !run.may_pass => return Verdict::Drops { chain, rule },
+                End::Drop(By { chain, rule }) if !run.may_pass && !self.may_miss(base, packet) => {
+                    return Verdict::Drops { chain, rule };
+                }
                 End::Drop(by) => {
                     run.may_drop.get_or_insert(by);
                 }
@@ -93,25 +103,66 @@ impl<'a> Chains<'a> {
 
     /// What destination NAT does with the packet.
     pub fn destination(&self, packet: &Passing) -> Destination {
-        for chain in self.seeing(packet).filter(|chain| chain.is_nat()) {
-            let mut run = self.run(chain, packet);
-            let end = run.chain(chain, 0);
-            match (end, run.may_translate) {
-                (End::Translate(By { chain, rule }, Some((to, port))), None) if !run.may_pass => {
-                    return Destination::Changed(Rewrite { to, port, chain, rule });
+        let mut found: Option<(i32, Destination)> = None;
+        for nat in self.seeing(packet).filter(|chain| chain.is_nat()) {
+            if found.as_ref().is_some_and(|(priority, _)| *priority != nat.priority()) {
+                break;
+            }
+            let mut run = self.run(nat, packet);
+            let end = run.chain(nat);
+            let one = match (end, run.may_translate) {
+                (End::Translate(By { chain, rule }, Some((to, port))), None)
+                    if !run.may_pass && !self.may_miss(nat, packet) =>
+                {
+                    Destination::Changed(Rewrite { to, port, chain, rule })
+                }
+                (End::Translate(By { chain, rule }, None), None) if !run.may_pass => {
+                    Destination::Unknown { is_certain: true, chain, rule }
                 }
                 (_, Some(By { chain, rule })) | (End::Translate(By { chain, rule }, _), None) => {
-                    return Destination::Unknown { chain, rule };
+                    Destination::Unknown { is_certain: false, chain, rule }
                 }
-                (End::Accept | End::Return | End::Drop(_), None) => {}
-            }
+                (End::Accept | End::Return | End::Drop(_), None) => continue,
+            };
+            // Of two of the same priority, nobody knows here which is first.
+            found = Some(match (found, one) {
+                (None, one) => (nat.priority(), one),
+                (Some((priority, Destination::Changed(a))), Destination::Changed(b))
+                    if (a.to, a.port) == (b.to, b.port) =>
+                {
+                    (priority, Destination::Changed(a))
+                }
+                (Some((priority, Destination::Changed(Rewrite { chain, rule, .. }))), _) => {
+                    (priority, Destination::Unknown { is_certain: false, chain, rule })
+                }
+                (Some(other), _) => other,
+            });
         }
-        Destination::Kept
+        found.map_or(Destination::Kept, |(_, found)| found)
+    }
+
+    /// Whether a chain that is asked once for a connection may not be asked about the packet.
+    fn may_miss(&self, chain: Chain<'_>, packet: &Passing) -> bool {
+        chain.is_nat() && (packet.stray || self.may_untrack(packet))
+    }
+
+    /// Whether a rule may have kept the packet from connection tracking, where it came in or started.
+    fn may_untrack(&self, packet: &Passing) -> bool {
+        let early = Passing {
+            iif: Device::Unknown,
+            oif: Device::Unknown,
+            from: None,
+            unsure: packet.unsure || packet.translated,
+            target: packet.asked.unwrap_or(packet.target),
+            tracked: Some(false),
+            ..packet.clone()
+        };
+        self.all.values().flat_map(|chain| &chain.chain.rules).any(|rule| may_untrack(rule, &early))
     }
 
     /// The base chains that see the packet.
     fn seeing<'b>(&'b self, packet: &'b Passing) -> impl Iterator<Item = Chain<'a>> + 'b {
-        self.all.iter().copied().filter(|chain| chain.sees(packet))
+        self.base.iter().copied().filter(|chain| chain.sees(packet))
     }
 
     fn run<'b>(&'b self, chain: Chain<'b>, packet: &Passing) -> Run<'b> {
@@ -119,8 +170,8 @@ impl<'a> Chains<'a> {
         Run { chains: self, packet, may_drop: None, may_translate: None, may_pass: false, ends: HashMap::new() }
     }
 
-    /// The packet as a base chain sees it, by its priority: `enum nf_ip_hook_priorities`. Of two of the same priority, that
-    /// is first which was first there. What a packet is changed to is not followed here.
+    /// The packet as a base chain sees it, by its priority: `enum nf_ip_hook_priorities`. Of two of the same priority,
+    /// nobody knows here which is first, and what a packet is changed to is not followed.
     fn seen_by(&self, chain: Chain<'_>, packet: &Passing) -> Passing {
         const CONNTRACK: i32 = -200;
         const DSTNAT: i32 = -100;
@@ -154,11 +205,13 @@ impl<'a> Chains<'a> {
         Passing {
             netdev: chain.table.family == Family::Netdev,
             // Bridges track connections where a module lets them.
-            tracked: tracked.filter(|_| !packet.bridged && !packet.asks && !packet.stray && !self.untrack),
-            from: packet.from.filter(|_| !is_late),
+            tracked: tracked
+                .filter(|_| !packet.bridged && !packet.is_arp() && !packet.stray && !self.may_untrack(packet)),
+            from: packet.from.filter(|_| !is_late && !self.write),
             target: if is_early { asked } else { packet.target },
-            translated: packet.translated && !(changed && (is_early || priority == DSTNAT)),
-            unsure: packet.unsure && !is_early
+            translated: packet.translated && !(changed && is_early && !packet.answer),
+            unsure: self.write
+                || packet.unsure && !is_early
                 || changed && !is_early && priority == DSTNAT
                 || is_late && packet.answer,
             ..packet.clone()
@@ -167,7 +220,7 @@ impl<'a> Chains<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn chain(&mut self, chain: Chain<'a>, depth: usize) -> End {
+    fn chain(&mut self, chain: Chain<'a>) -> End {
         // Whether the packet may have left the chain before.
         let mut returned = false;
         for rule in &chain.chain.rules {
@@ -176,7 +229,7 @@ impl<'a> Run<'a> {
                 Effect::May(does) => (does, false),
             };
             for does in does {
-                let Some(end) = self.end(chain, rule, &does, depth) else { continue };
+                let Some(end) = self.end(chain, rule, &does) else { continue };
                 if is_certain && !returned {
                     return end;
                 }
@@ -206,7 +259,7 @@ impl<'a> Run<'a> {
     }
 
     /// How the chain ends by what a rule does; none: it goes on.
-    fn end(&mut self, chain: Chain<'a>, rule: &Rule, does: &Does, depth: usize) -> Option<End> {
+    fn end(&mut self, chain: Chain<'a>, rule: &Rule, does: &Does) -> Option<End> {
         let by = || By { chain: chain.title(), rule: rule.to_string() };
         let (target, goes) = match does {
             Does::Translate(to) => return Some(End::Translate(by(), *to)),
@@ -222,35 +275,40 @@ impl<'a> Run<'a> {
             Does::Verdict(Ruling::Jump(target)) => (target, false),
             Does::Verdict(Ruling::Goto(target)) => (target, true),
         };
-        match self.lead(chain, target, depth).unwrap_or_else(|| {
+        let end = self.lead(chain, target).unwrap_or_else(|| {
             self.may(End::Drop(by()));
             self.may(End::Accept);
             End::Return
-        }) {
+        });
+        match end {
             End::Return if !goes => None,
             end => Some(end),
         }
     }
 
-    /// How the chain of this name ends, beside `chain`; none: that is not known.
-    fn lead(&mut self, chain: Chain<'a>, name: &str, depth: usize) -> Option<End> {
-        /// `NFT_JUMP_STACK_SIZE`: the kernel takes no rules that lead deeper.
-        const DEEPEST: usize = 16;
-        let mut others = self.chains.all.iter().filter(|other| other.is_beside(chain));
-        let target = *others.find(|other| other.chain.name == name)?;
+    /// How the chain of this name ends, beside `chain`; none: that is not known. The kernel takes no rules that lead in a
+    /// circle.
+    fn lead(&mut self, chain: Chain<'a>, name: &str) -> Option<End> {
+        let target = *self.chains.all.get(&chain.key(name))?;
         if let Some(end) = self.ends.get(name) {
-            return Some(end.clone());
+            return end.clone();
         }
-        if depth >= DEEPEST {
-            return None;
-        }
-        let end = self.chain(target, depth + 1);
-        self.ends.insert(&target.chain.name, end.clone());
+        self.ends.insert(&target.chain.name, None);
+        let end = self.chain(target);
+        self.ends.insert(&target.chain.name, Some(end.clone()));
         Some(end)
     }
 }
 
-impl Chain<'_> {
+impl<'a> Chain<'a> {
+    /// What a chain of this name, in the same table, is found by.
+    fn key<'b>(self, name: &'b str) -> (Family, &'b str, &'b str)
+    where
+        'a: 'b,
+    {
+        (self.table.family, &self.table.name, name)
+    }
+
     /// `inet netproof forward`
     fn title(self) -> String {
         format!("{} {} {}", self.table.family, self.table.name, self.chain.name)
@@ -269,14 +327,16 @@ impl Chain<'_> {
         self.chain.hook.as_ref().is_some_and(|hook| hook.drops)
     }
 
-    fn is_beside(self, other: Chain<'_>) -> bool {
-        (self.table.family, &self.table.name) == (other.table.family, &other.table.name)
-    }
-
     /// Whether it is a base chain that sees the packet.
     fn sees(self, packet: &Passing) -> bool {
         let Some(hook) = &self.chain.hook else { return false };
-        let is_at = |device: &Device| matches!(device, Device::Is(name) if hook.devices.contains(name));
+        let is_at = |device: &Device| match device {
+            Device::Is(name) => hook.devices.iter().any(|device| match device.strip_suffix('*') {
+                Some(beginning) => name.starts_with(beginning),
+                None => name == device,
+            }),
+            Device::None | Device::Unknown => false,
+        };
         let is_ip = !packet.bridged && !packet.is_arp();
         let of_family = match self.table.family {
             Family::Bridge => packet.bridged,
@@ -299,10 +359,6 @@ impl Chain<'_> {
             _ => false,
         };
         // Connections are asked about once.
-        is_there && !(self.is_nat() && (packet.answer || packet.asks || packet.own))
+        is_there && !(self.is_nat() && (packet.answer && !packet.stray || packet.asks || packet.own))
     }
-}
-
-fn any(chains: &[Chain<'_>], is: impl Fn(&Statement) -> bool) -> bool {
-    chains.iter().flat_map(|chain| &chain.chain.rules).flat_map(|rule| &rule.statements).any(is)
 }

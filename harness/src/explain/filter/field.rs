@@ -11,7 +11,9 @@ use crate::{
     },
 };
 
-/// `NFT_META_IIFNAME`, `NFT_META_OIFNAME`.
+/// `NFT_META_IIF`, `NFT_META_OIF`, `NFT_META_IIFNAME`, `NFT_META_OIFNAME`.
+const IIF: u32 = 4;
+const OIF: u32 = 5;
 const IIFNAME: u32 = 6;
 const OIFNAME: u32 = 7;
 /// `NFT_CT_STATE`, `NFT_CT_DIRECTION`, `NFT_CT_STATUS`.
@@ -47,6 +49,8 @@ impl Field {
 
 fn meta_data(key: &Key, what: u32, packet: &Passing) -> Field {
     match what {
+        IIF => index(key, &packet.iif),
+        OIF => index(key, &packet.oif),
         IIFNAME => name(key, &packet.iif),
         OIFNAME => name(key, &packet.oif),
         meta::PROTOCOL => number(key, packet.ether_type()),
@@ -69,13 +73,18 @@ fn connection(key: &Key, what: u32, packet: &Passing) -> Field {
     const INVALID: u64 = 1;
     const ESTABLISHED: u64 = 2;
     const NEW: u64 = 8;
+    const UNTRACKED: u64 = 64;
     match (what, packet.tracked) {
         (_, None) => Field::Unknown,
+        // Neighbour discovery is not tracked.
+        (CT_STATE, Some(true)) if packet.asks => number(key, UNTRACKED),
+        (_, Some(true)) if packet.asks => Field::Absent,
         (CT_STATE, Some(false)) => number(key, INVALID),
         (CT_STATE, Some(true)) => number(key, if packet.answer { ESTABLISHED } else { NEW }),
         // Without a connection there is nothing to compare.
         (_, Some(false)) => Field::Absent,
         (CT_DIRECTION, Some(true)) => number(key, packet.answer),
+        (CT_STATUS, Some(true)) if packet.unsure => Field::Unknown,
         (CT_STATUS, Some(true)) => {
             Field::Bit { mask: key.kind.number(DST_NAT).unwrap_or_default(), set: packet.translated }
         }
@@ -156,6 +165,17 @@ fn name(key: &Key, device: &Device) -> Field {
     };
     bytes.resize(key.kind.len, 0);
     Field::Is(bytes)
+}
+
+/// `lo` is the first of every namespace.
+fn index(key: &Key, device: &Device) -> Field {
+    const LO: u64 = 1;
+    match device {
+        Device::Unknown => Field::Unknown,
+        Device::None => number(key, 0_u8),
+        Device::Is(name) if name == "lo" => number(key, LO),
+        Device::Is(_) => key.kind.number(LO).map_or(Field::Unknown, Field::Not),
+    }
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {

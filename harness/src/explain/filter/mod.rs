@@ -104,8 +104,9 @@ pub(super) enum Verdict {
 pub(super) enum Destination {
     Kept,
     Changed(Rewrite),
-    /// This rule of this chain may change it, or changes it to what is not known.
+    /// This rule of this chain may change it, or changes it for certain, to what is not known.
     Unknown {
+        is_certain: bool,
         chain: String,
         rule: String,
     },

@@ -114,6 +114,8 @@ fn step(statement: &Statement, packet: &Passing) -> Step {
         Statement::VerdictMap { keys, map } => mapped(keys, map, packet),
         Statement::Verdict(said) => verdict(Match::Yes, said.clone()),
         Statement::Reject(reject) => verdict(is_for(*reject, packet), Verdict::Drop),
+        // In tables for both versions of IP, it leaves the other's packets alone.
+        Statement::Nat { family: Some(family), .. } if (*family == "ip") != packet.target.to.is_ipv4() => GO_ON,
         Statement::Nat { kind: NatKind::Destination, address, port, .. } => {
             Step::Decide(Match::Yes, vec![Does::Translate(destination(address.as_ref(), port.as_ref(), packet))])
         }
@@ -122,7 +124,8 @@ fn step(statement: &Statement, packet: &Passing) -> Step {
         }
         Statement::Set { .. } | Statement::Counter { .. } | Statement::Log { .. } => GO_ON,
         Statement::Limit { .. } => Step::Match(Match::Perhaps),
-        Statement::Unknown(what) => unknown(what, packet),
+        Statement::Extension { words, target } => extension(words, *target, packet),
+        Statement::Unknown(name) => instruction(name),
     }
 }
 
@@ -152,71 +155,105 @@ fn destination(
 
 /// The targets of the old iptables that change addresses.
 const NAT: [&str; 5] = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
-
-/// And those which only mark packets, or tell of them.
-const HARMLESS: [&str; 12] = [
-    "AUDIT",
-    "CLASSIFY",
-    "CONNMARK",
-    "CONNSECMARK",
-    "CT",
-    "LOG",
-    "MARK",
-    "NFLOG",
-    "NOTRACK",
-    "SECMARK",
-    "TCPMSS",
-    "TRACE",
-];
-/// Of the old ebtables, those which decide too.
-const OF_FRAMES: [&str; 4] = ["arpreply", "dnat", "redirect", "snat"];
+/// And those which let the packet go on.
+const HARMLESS: &str = "AUDIT CHECKSUM CLASSIFY CONNMARK CONNSECMARK CT DSCP ECN HL HMARK IDLETIMER LED LOG MARK NFLOG \
+                        NOTRACK RATEEST SECMARK SET TCPMSS TCPOPTSTRIP TEE TOS TRACE TTL";
 
 /// Whether it changes addresses.
 pub(super) fn translates(statement: &Statement) -> bool {
     match statement {
         Statement::Nat { .. } | Statement::Masquerade { .. } | Statement::Redirect { .. } => true,
-        Statement::Unknown(what) => match what.split(' ').collect::<Vec<_>>().as_slice() {
-            ["xt", name, ..] => NAT.contains(name),
-            ["expr", "nat" | "masq" | "redir"] => true,
-            _ => false,
-        },
+        Statement::Extension { words, target: true } => words.split(' ').next().is_some_and(|name| NAT.contains(&name)),
+        Statement::Unknown(name) => ["nat", "masq", "redir"].contains(&name.as_str()),
         _ => false,
     }
 }
 
-/// Whether it keeps packets from connection tracking.
-pub(super) fn untracks(statement: &Statement) -> bool {
-    matches!(statement, Statement::Unknown(what) if ["expr notrack", "xt CT", "xt NOTRACK"].contains(&what.as_str()))
+/// Whether the rule may keep the packet from connection tracking.
+pub(super) fn may_untrack(rule: &Rule, packet: &Passing) -> bool {
+    let Some(at) = rule.statements.iter().position(untracks) else { return false };
+    let before = rule.statements[..at].iter();
+    !before.map(|statement| step(statement, packet)).any(|step| matches!(step, Step::Match(Match::No)))
 }
 
-/// What has no words: an extension of the old iptables, in those of `ruleset::xt`, or an instruction by its name.
-fn unknown(what: &str, packet: &Passing) -> Step {
-    let words: Vec<&str> = what.split_whitespace().collect();
-    let is_local = if packet.unsure { Match::Perhaps } else { Match::certain(packet.target.local) };
+fn untracks(statement: &Statement) -> bool {
+    match statement {
+        Statement::Extension { words, target: true } => words == "CT notrack" || words == "NOTRACK",
+        Statement::Unknown(name) => name == "notrack",
+        _ => false,
+    }
+}
+
+/// Whether it writes to packets, nobody knows what.
+pub(super) fn writes(statement: &Statement) -> bool {
+    matches!(statement, Statement::Unknown(name) if name == "payload")
+}
+
+/// An extension of the old iptables.
+fn extension(words: &str, target: bool, packet: &Passing) -> Step {
+    let words: Vec<&str> = words.split(' ').collect();
     let decides = |does| Step::Decide(Match::Yes, vec![does]);
-    let perhaps = Step::Match(Match::Perhaps);
-    match words.as_slice() {
-        ["xt", "DNAT", "to", to] => decides(Does::Translate(endpoint(to))),
-        ["xt", name, ..] if NAT.contains(name) => decides(Does::Translate(None)),
-        ["expr", "nat" | "masq" | "redir"] => decides(Does::Translate(None)),
-        ["xt", "REJECT"] | ["expr", "reject"] => decides(Does::Verdict(Verdict::Drop)),
-        ["xt", "NFQUEUE" | "QUEUE"] | ["expr", "queue"] => decides(Does::Verdict(Verdict::Queue)),
-        ["xt", "addrtype", "dst-type", "local"] => Step::Match(is_local),
-        ["xt", "addrtype", "dst-type", "!=", "local"] => Step::Match(is_local.not()),
-        ["xt", name, ..] if HARMLESS.contains(name) || *name == "comment" => GO_ON,
-        ["expr", "notrack" | "flow_offload" | "dup"] => GO_ON,
-        ["xt", name, ..] if OF_FRAMES.contains(name) || name.starts_with(|first: char| first.is_uppercase()) => {
-            anything()
+    match (target, words.as_slice()) {
+        (true, ["DNAT", "to", to]) => decides(Does::Translate(endpoint(to))),
+        (true, [name, ..]) if NAT.contains(name) => decides(Does::Translate(None)),
+        (true, ["REJECT"]) => decides(Does::Verdict(Verdict::Drop)),
+        (true, ["NFQUEUE" | "QUEUE"]) => decides(Does::Verdict(Verdict::Queue)),
+        (true, [name, ..]) if HARMLESS.split(' ').any(|harmless| harmless == *name) => GO_ON,
+        (true, _) => anything(),
+        (false, ["comment"]) => GO_ON,
+        (false, [name, what, "!=", value]) => Step::Match(compared(name, what, value, packet).not()),
+        (false, [name, what, value]) => Step::Match(compared(name, what, value, packet)),
+        (false, _) => Step::Match(Match::Perhaps),
+    }
+}
+
+/// What an extension compares.
+fn compared(name: &str, what: &str, value: &str, packet: &Passing) -> Match {
+    match (name, what) {
+        ("addrtype", "dst-type") if value == "local" && !packet.unsure && !packet.asks => {
+            Match::certain(packet.target.local)
         }
-        ["expr", "fwd" | "immediate" | "objref" | "synproxy" | "tproxy" | "vmap"] => anything(),
-        _ => perhaps,
+        ("conntrack", "ctstate") => {
+            let key = Key::named("ct state");
+            let bits = value.split(',').filter_map(|state| key.kind.encode(state)).map(|bits| key.kind.value(&bits));
+            let any = Right::AnyOf(key.kind.number(bits.fold(0, |all, bit| all | bit)).unwrap_or_default());
+            compare(&[key], Op::Ne, &any, packet)
+        }
+        ("multiport", "dports") => match packet.target.carries {
+            Carries::Tcp(port) | Carries::Udp(port) if !packet.unsure && !packet.asks && !packet.answer => {
+                Match::certain(value.split(',').any(|one| one.parse() == Ok(port)))
+            }
+            _ => Match::Perhaps,
+        },
+        _ => Match::Perhaps,
+    }
+}
+
+/// An instruction, by its name.
+fn instruction(name: &str) -> Step {
+    let decides = |does| Step::Decide(Match::Yes, vec![does]);
+    match name {
+        "nat" | "masq" | "redir" => decides(Does::Translate(None)),
+        "reject" => decides(Does::Verdict(Verdict::Drop)),
+        "queue" => decides(Does::Verdict(Verdict::Queue)),
+        "notrack" | "dup" | "last" | "meta set" | "ct set" | "payload" => GO_ON,
+        "objref counter" | "objref ct helper" | "objref ct timeout" | "objref ct expectation" | "objref secmark" => {
+            GO_ON
+        }
+        "fwd" | "immediate" | "objref" | "objref synproxy" | "synproxy" | "target" | "tproxy" | "vmap" => anything(),
+        _ => Step::Match(Match::Perhaps),
     }
 }
 
 /// It may decide on its own, or not.
 fn anything() -> Step {
-    let any = [Verdict::Accept, Verdict::Drop, Verdict::Return, Verdict::Continue];
-    Step::Decide(Match::Perhaps, any.map(Does::Verdict).into())
+    Step::Decide(Match::Perhaps, any_decision().into())
+}
+
+fn any_decision() -> [Does; 5] {
+    let verdict = Does::Verdict;
+    let (accept, drop) = (verdict(Verdict::Accept), verdict(Verdict::Drop));
+    [accept, drop, verdict(Verdict::Return), verdict(Verdict::Continue), Does::Translate(None)]
 }
 
 /// `10.20.30.41:80`, `[fd00:20::41]:80`, or the address alone.
@@ -229,25 +266,30 @@ pub(super) fn endpoint(text: &str) -> Option<(IpAddr, Option<u16>)> {
 
 /// The verdicts of the map's element that holds, or of those that may.
 fn mapped(keys: &[Key], map: &Set, packet: &Passing) -> Step {
-    let Set::Elements(elements) = map else { return anything() };
+    let (Set::Elements(elements) | Set::Named(_, Some(elements))) = map else { return anything() };
     let fields: Vec<Field> = keys.iter().map(|key| Field::of(key, packet)).collect();
     if fields.contains(&Field::Absent) {
         return Step::Match(Match::No);
     }
-    let mut perhaps = Vec::new();
+    let mut all = Vec::new();
     for element in elements {
-        let does = element.verdict.clone().map(Does::Verdict);
-        match holds(keys, &fields, element) {
-            Match::Yes if element.items.is_empty() => {
-                perhaps.extend(does);
-                return Step::Decide(Match::Yes, perhaps);
-            }
-            Match::Yes => return Step::Decide(Match::Yes, does.into_iter().collect()),
-            Match::Perhaps => perhaps.extend(does),
-            Match::No => {}
+        let one = holds(keys, &fields, element);
+        // No other can hold then, but where this stands for what none does.
+        if one == Match::Yes && !element.items.is_empty() {
+            all.clear();
+        }
+        match &element.verdict {
+            _ if one == Match::No => {}
+            Some(verdict) => all.push(Does::Verdict(verdict.clone())),
+            None => all.extend(any_decision()),
+        }
+        if one == Match::Yes {
+            all.dedup();
+            return Step::Decide(Match::Yes, all);
         }
     }
-    Step::Decide(if perhaps.is_empty() { Match::No } else { Match::Perhaps }, perhaps)
+    all.dedup();
+    Step::Decide(if all.is_empty() { Match::No } else { Match::Perhaps }, all)
 }
 
 fn compare(keys: &[Key], op: Op, right: &Right, packet: &Passing) -> Match {
@@ -257,8 +299,14 @@ fn compare(keys: &[Key], op: Op, right: &Right, packet: &Passing) -> Match {
     }
     let (Some(key), Some(field)) = (keys.first(), fields.first()) else { return Match::Perhaps };
     let equal = match right {
-        Right::Set(Set::Named(_)) => return Match::Perhaps,
-        Right::Set(Set::Elements(elements)) => {
+        Right::Set(Set::Named(_, None)) => return Match::Perhaps,
+        // Kernels differ in what is not in all there is.
+        Right::Set(Set::Elements(elements) | Set::Named(_, Some(elements)))
+            if op == Op::Ne && elements.iter().any(|element| element.items.is_empty()) =>
+        {
+            return Match::Perhaps;
+        }
+        Right::Set(Set::Elements(elements) | Set::Named(_, Some(elements))) => {
             elements.iter().fold(Match::No, |any, element| any.or(holds(keys, &fields, element)))
         }
         // Any of the bits is `!=` none of them.

@@ -38,7 +38,7 @@ pub(super) fn chain(name: &str, hook: Option<(&str, &str, i32, bool)>, rules: &s
     firewall::Chain { name: name.into(), hook, rules: rules.lines().map(|text| rule(text.trim())).collect() }
 }
 
-/// A rule as it is read: what the old iptables has in it stands after a `#`, up to the next.
+/// A rule as it is read: what has no words stands after a `#`, up to the next; targets of the old iptables are in capitals.
 pub(super) fn rule(text: &str) -> firewall::Rule {
     let parsed = |text: &str| parse::rule(text).map_or_else(|error| panic!("{text}: {error}"), |rule| rule.statements);
     let mut statements = Vec::new();
@@ -46,14 +46,23 @@ pub(super) fn rule(text: &str) -> firewall::Rule {
         match part.split_once(" ; ") {
             _ if place == 0 && part.is_empty() => {}
             _ if place == 0 => statements.extend(parsed(part)),
-            Some((remark, rest)) => {
-                statements.push(Statement::Unknown(remark.into()));
+            Some((words, rest)) => {
+                statements.push(remark(words));
                 statements.extend(parsed(rest));
             }
-            None => statements.push(Statement::Unknown(part.into())),
+            None => statements.push(remark(part)),
         }
     }
     firewall::Rule { handle: 0, text: text.into(), comment: None, statements }
+}
+
+fn remark(text: &str) -> Statement {
+    match text.split_once(' ').unwrap() {
+        ("xt", words) => {
+            Statement::Extension { words: words.into(), target: words.starts_with(|first: char| first.is_uppercase()) }
+        }
+        (_, name) => Statement::Unknown(name.into()),
+    }
 }
 
 pub(super) fn table(family: Family, chains: Vec<firewall::Chain>) -> Ruleset {

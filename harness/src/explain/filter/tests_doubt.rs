@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     firewall::{self, Family, Ruleset},
-    ruleset::statement::{Item, Right, Statement},
+    ruleset::statement::{Item, Right, Set, Statement},
 };
 
 /// What may translate the packet, or translates it to what is not known, is neither nothing nor what comes after.
@@ -51,6 +51,19 @@ fn certain_only_where_it_is() {
         ("# xt TRACE ; drop", "drops", "drops"),
         ("# expr queue\n drop", "may", "may"),
         ("# xt set ; return\n accept\n drop", "passes", "passes"),
+        ("# xt mark ; drop", "may", "may"),
+        ("# xt conntrack ctstate new ; drop", "drops", "drops"),
+        ("# xt conntrack ctstate != related,established ; drop", "drops", "drops"),
+        ("# xt conntrack ctstate related,established ; drop", "passes", "passes"),
+        ("# xt multiport dports 22,80 ; drop", "may", "drops"),
+        ("# xt multiport dports != 22,80 ; drop", "may", "passes"),
+        ("# expr objref counter ; drop", "drops", "drops"),
+        ("# expr objref quota ; drop", "may", "may"),
+        ("# expr flow_offload ; accept\n drop", "may", "may"),
+        ("iif \"lo\" accept\n drop", "drops", "drops"),
+        ("ip daddr != { 192.0.2.1, * } drop", "may", "may"),
+        ("meta mark vmap { 0x1 : drop, * : drop }", "drops", "drops"),
+        ("ip daddr vmap @verdicts", "may", "may"),
         ("th dport 80 drop", "may", "drops"),
         ("tcp flags & (fin | syn | rst | ack) != syn drop", "passes", "may"),
         ("ip daddr & 255.255.0.255 > 192.0.0.0 drop", "drops", "drops"),
@@ -63,6 +76,14 @@ fn certain_only_where_it_is() {
     ] {
         assert_eq!((of(rules, &echo()), of(rules, &tcp)), (echo_is, tcp_is), "{rules}");
     }
+    let solicits = Passing {
+        asks: true,
+        target: Target { to: "fd00::1".parse().unwrap(), local: true, ..echo().target },
+        ..echo()
+    };
+    assert_eq!(of("ct state untracked drop", &solicits), "drops");
+    assert_eq!(of("ct state invalid drop", &solicits), "passes");
+    assert_eq!(of("# xt addrtype dst-type local ; drop", &solicits), "may");
     let policy = verdict(&forward("# xt set ; return\n accept", true), &echo());
     assert!(matches!(policy, Verdict::MayDrop { .. }), "{policy:?}");
     assert_eq!(of("ct state established drop", &Passing { answer: true, ..echo() }), "drops");
@@ -78,6 +99,78 @@ fn certain_only_where_it_is() {
     };
     assert!(matches!(between(b"br", b"br"), Verdict::Drops { .. }));
     assert_eq!(between(b"eth", b"eth"), Verdict::Passes);
+}
+
+/// A set with a name is known by its elements, but for one that packets or time change.
+#[test]
+fn sets_with_names() {
+    let with = |elements: Option<&str>| {
+        let mut blocked = rule("ip daddr @blocked drop");
+        let written = elements.map(|elements| rule(&format!("ip daddr {{ {elements} }} drop")).statements.remove(0));
+        let Some(Statement::Match { right: Right::Set(named), .. }) = blocked.statements.first_mut() else {
+            panic!("no set")
+        };
+        let elements = match written {
+            Some(Statement::Match { right: Right::Set(Set::Elements(elements)), .. }) => Some(elements),
+            _ => None,
+        };
+        *named = Set::Named("blocked".into(), elements);
+        let base = chain("forward", Some(("filter", "forward", 0, false)), "");
+        verdict(&table(Family::Inet, vec![firewall::Chain { rules: vec![blocked], ..base }]), &echo())
+    };
+    assert!(matches!(with(Some("192.0.2.1, 192.0.2.9")), Verdict::Drops { .. }));
+    assert_eq!(with(Some("192.0.2.9")), Verdict::Passes);
+    assert!(matches!(with(None), Verdict::MayDrop { .. }));
+}
+
+/// What may be kept from connection tracking has no state for certain, and is not translated for certain.
+#[test]
+fn untracked() {
+    let raw = |rule: &str| chain("raw", Some(("filter", "prerouting", -300, false)), rule);
+    let nat = |rule: &str| chain("nat", Some(("nat", "prerouting", -100, false)), rule);
+    let target = Target { carries: Carries::Tcp(8080), local: true, ..echo().target };
+    let syn = Passing { hook: Hook::Prerouting, target, asked: Some(target), ..echo() };
+    let led = |rule: &str| {
+        let ruleset = table(Family::Ip, vec![raw(rule), nat("tcp dport 8080 dnat to 10.20.30.41")]);
+        Chains::of(&ruleset).destination(&syn)
+    };
+    assert!(matches!(led("tcp dport 8080 # expr notrack"), Destination::Unknown { .. }));
+    assert!(matches!(led("tcp dport 53 # expr notrack"), Destination::Changed(_)));
+    assert!(matches!(led("# xt CT"), Destination::Changed(_)));
+    let of = |rule: &str| {
+        let after = chain("after", Some(("filter", "forward", 0, false)), "ct state new drop");
+        verdict(&table(Family::Ip, vec![raw(rule), after]), &echo())
+    };
+    assert!(matches!(of("ip protocol icmp # xt CT notrack"), Verdict::MayDrop { .. }));
+    assert!(matches!(of("tcp dport 53 # xt NOTRACK"), Verdict::Drops { .. }));
+}
+
+/// Of two chains of NAT of the same priority nobody knows which is first; a packet of the other version of IP is left alone.
+#[test]
+fn rival_translations() {
+    let nat = |name: &str, rule: &str| chain(name, Some(("nat", "prerouting", -100, false)), rule);
+    let target = Target { carries: Carries::Tcp(8080), local: true, ..echo().target };
+    let syn = Passing { hook: Hook::Prerouting, target, asked: Some(target), ..echo() };
+    let led = |one: &str, other: &str| {
+        Chains::of(&table(Family::Inet, vec![nat("a", one), nat("b", other)])).destination(&syn)
+    };
+    assert!(matches!(led("dnat ip to 10.0.0.1", "dnat ip to 10.0.0.2"), Destination::Unknown { .. }));
+    assert!(matches!(led("dnat ip to 10.0.0.1", "dnat ip to 10.0.0.1"), Destination::Changed(_)));
+    assert!(matches!(led("accept", "dnat ip to 10.0.0.2"), Destination::Changed(_)));
+    assert!(matches!(led("dnat ip6 to fd00::1", "accept"), Destination::Kept));
+}
+
+/// What the kernel wrote to a packet is not known here, nor is what it was then.
+#[test]
+fn rewritten_headers() {
+    let forward = |rule: &str| {
+        let chains = [("raw", "prerouting", -300, "tcp dport 8080 # expr payload"), ("c", "forward", 0, rule)];
+        let chains =
+            chains.map(|(name, hook, priority, rule)| chain(name, Some(("filter", hook, priority, false)), rule));
+        verdict(&table(Family::Ip, chains.to_vec()), &echo())
+    };
+    assert!(matches!(forward("ip daddr 192.0.2.1 drop"), Verdict::MayDrop { .. }));
+    assert!(matches!(forward("ip protocol icmp drop"), Verdict::Drops { .. }));
 }
 
 /// Chains of every type drop; those of type `nat` see a connection's first packet only.
