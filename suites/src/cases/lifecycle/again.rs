@@ -107,7 +107,10 @@ pub(super) fn cleans_up(stage: &mut Stage) -> Result<()> {
 pub(super) fn works_after(stage: &mut Stage) -> Result<()> {
     let Some((_, taken)) = failed_up(stage)? else { return Ok(()) };
     stage.down()?;
-    stage.host().apply(link::delete(&taken))?;
+    // A `down` that took somebody else's link away is what `rolls_back` is about.
+    if stage.host().index(&taken).is_ok() {
+        stage.host().apply(link::delete(&taken))?;
+    }
     stage.up()?;
     works(stage)
 }
