@@ -87,16 +87,22 @@ impl Deviations {
         let mut known: Vec<Known> = Vec::new();
         for outcome in outcomes.iter().filter(failed) {
             let of_case = || outcomes.iter().filter(|other| other.id == outcome.id);
-            let everywhere =
-                of_case().filter(|other| other.verdict != Verdict::Unsupported).all(|other| failed(&other));
+            let everywhere = is_whole(&outcome.id, outcomes)
+                && of_case().filter(|other| other.verdict != Verdict::Unsupported).all(|other| failed(&other));
             if everywhere && known.iter().any(|line| line.case == outcome.id) {
                 continue;
             }
-            let why = outcome.cause.as_ref().or(outcome.reason.as_ref()).and_then(|text| text.lines().next());
+            // Whoever listed it has looked into it.
+            let listed = outcome.reason.as_ref().filter(|_| outcome.verdict == Verdict::Known);
+            let why =
+                listed.or(outcome.cause.as_ref()).or(outcome.reason.as_ref()).and_then(|text| text.lines().next());
             known.push(Known {
                 case: outcome.id.clone(),
                 topology: (!everywhere).then(|| outcome.topology.clone()),
-                reason: why.unwrap_or("not looked into yet").to_owned(),
+                reason: match (why, outcome.evidence.as_ref().and_then(|text| text.lines().nth(1))) {
+                    (Some(why), Some(more)) if why.ends_with(':') => format!("{why} {}", more.trim()),
+                    (why, _) => why.unwrap_or("not looked into yet").to_owned(),
+                },
                 versions: Vec::new(),
                 sometimes: false,
                 link: None,
@@ -166,10 +172,7 @@ impl Known {
 
     /// Whether everything that the line is about was selected: on what was left out, the case may fail.
     fn is_covered(&self, outcomes: &[Outcome]) -> bool {
-        let on = all_cases().filter(|case| case.id == self.case).flat_map(|case| case.on);
-        let is_selected =
-            |name: &str| outcomes.iter().any(|outcome| self.is_about(outcome) && outcome.topology == name);
-        self.topology.is_some() || on.copied().all(is_selected)
+        self.topology.is_some() || is_whole(&self.case, outcomes)
     }
 
     /// The case, and the topology where it is only one.
@@ -180,6 +183,12 @@ impl Known {
             None => self.case.clone(),
         }
     }
+}
+
+/// Whether the case was selected on every topology that it is tried on.
+fn is_whole(case: &str, outcomes: &[Outcome]) -> bool {
+    let on = all_cases().filter(|known| known.id == case).flat_map(|known| known.on);
+    on.copied().all(|name| outcomes.iter().any(|outcome| outcome.id == case && outcome.topology == name))
 }
 
 /// Whether a version is one of these, by what they begin with (whole numbers: 1.14 is no 1.1), or they say nothing of

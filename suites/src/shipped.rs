@@ -1,6 +1,13 @@
 //! The implementations that come with the command, and the way to anybody's.
 
-use std::{panic::resume_unwind, path::Path, sync::Arc, thread};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    panic::resume_unwind,
+    path::Path,
+    sync::Arc,
+    thread,
+};
 
 use netproof::{
     Error, Lab, Result, Topology,
@@ -72,9 +79,10 @@ pub fn implementation(name: &str) -> Result<Subject> {
     }
     let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) else {
         let known: Vec<&str> = names().collect();
-        let (nearest, known) = (netproof::topology::nearest(name, names()), known.join(", "));
-        let message = format!("no implementation is called `{name}`; did you mean `{nearest}`? There are {known}");
-        return Err(Error::Usage(message));
+        let nearest = netproof::topology::nearest(name, names());
+        let hint = nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
+        let known = known.join(", ");
+        return Err(Error::Usage(format!("no implementation is called `{name}`; {hint}There are {known}")));
     };
     described(Arc::new(Driver::embedded(shipped.name, shipped.files)), None)
 }
@@ -102,6 +110,26 @@ fn described(implementation: Shared, driver: Option<std::path::PathBuf>) -> Resu
     let lab = Lab::builder(Topology::shipped("pair")?).implementation(implementation.clone()).prepare()?;
     let description = implementation.describe(lab.site())?;
     Ok(Subject { description, implementation, driver })
+}
+
+/// Writes the driver of one that comes with the command, and its list of known failures, into a new folder.
+pub fn copy(name: &str, folder: &Path) -> Result<(), String> {
+    let shipped = SHIPPED.iter().find(|shipped| shipped.name == name);
+    let shipped = shipped.ok_or_else(|| match name {
+        "native" => "the built-in implementation has no driver".to_owned(),
+        _ => implementation(name).err().map(|error| error.to_string()).unwrap_or_default(),
+    })?;
+    let failed = |path: &Path, error: std::io::Error| format!("writing {}: {error}", path.display());
+    fs::create_dir(folder).map_err(|error| failed(folder, error))?;
+    for (file, text) in shipped.files.iter().copied().chain([("deviations.toml", shipped.deviations)]) {
+        let path = folder.join(file);
+        let above = path.parent().unwrap_or(folder);
+        fs::create_dir_all(above).map_err(|error| failed(above, error))?;
+        fs::write(&path, text).map_err(|error| failed(&path, error))?;
+        let mode = if file == "driver" { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
 }
 
 /// What a shipped implementation is known to fail.
@@ -145,6 +173,19 @@ mod tests {
         found.sort();
         known.sort();
         assert_eq!(found, known);
+    }
+
+    /// A copy of a driver's folder is a driver, with a list of what it is known to fail.
+    #[test]
+    fn a_copy_is_a_driver() {
+        let folder = tempfile::tempdir().unwrap();
+        let copied = folder.path().join("mine");
+        copy("iproute2", &copied).unwrap();
+        assert_eq!(driver(&copied.join("driver")).unwrap().description.name, "iproute2");
+        Deviations::read(&copied.join("deviations.toml")).unwrap();
+        assert!(copy("iproute2", &copied).unwrap_err().ends_with("File exists (os error 17)"));
+        assert!(copy("native", &copied).unwrap_err().contains("no driver"));
+        assert!(copy("netavrk", &copied).unwrap_err().contains("did you mean `netavark`?"));
     }
 
     /// The built-in implementation says of itself what it says when it is asked.

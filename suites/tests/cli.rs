@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
@@ -51,6 +52,10 @@ fn fixture(name: &str) -> PathBuf {
 #[case::topology_alone(&["run", "@publsh"], "no topology is called `publsh`; did you mean `@publish`?")]
 #[case::explain(&["explain", "pair/peers-reach-each-othr"], "did you mean `pair/peers-reach-each-other`?")]
 #[case::list(&["list", "pir"], "did you mean `pair`?")]
+#[case::nothing_near(&["run", "/"], "no suite or case is called `/`; `netproof list` shows all")]
+#[case::case_of_a_suite(&["run", "pair/nope"], "no case is called `pair/nope`; `netproof list pair` shows those of the suite")]
+#[case::no_report(&["matrix", "/etc/passwd"], "reading /etc/passwd: this is no report of netproof's: ")]
+#[case::copy(&["implementations", "--copy", "netavrk", "/no/such"], "did you mean `netavark`?")]
 #[case::implementation(&["run", "--implementation", "natve"], "no implementation is called `natve`; did you mean `native`?")]
 #[case::mutant(&["mutants", "bridge-dwn"], "no mutant is called `bridge-dwn`; did you mean `bridge-down`?")]
 #[case::driver(&["run", "--driver", "/no/such/driver"], "/no/such/driver")]
@@ -69,6 +74,36 @@ fn wrong_usage(#[case] arguments: &[&str], #[case] message: &str) {
     assert_eq!(status, 2, "{stderr}");
     assert!(stderr.contains(message), "{stderr}");
     assert_eq!(stdout, "");
+}
+
+/// Who claims nothing that is known is not graded for it; what is not seen of `PATH` is said; and a run that tries nothing
+/// does not look like one that finds nothing.
+#[test]
+fn nothing_is_not_a_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = |topologies: &str| {
+        let described =
+            format!(r#"{{"protocol":1,"name":"mine","version":"1","verbs":["up","down"],"topologies":{topologies}}}"#);
+        let path = file(&folder, "mine", &format!("#!/bin/sh\n[ $1 = describe ] || exit 89\necho '{described}'\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let grade = |topologies: &str| call(&["run", "--driver", &mine(topologies), "pair/peers@star"]);
+    let (status, _, stderr) = grade(r#"["pear"]"#);
+    assert_eq!(status, 2, "{stderr}");
+    for part in ["mine: describe: no topology is called `pear`; did you mean `pair`?", "nothing could be tried"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    assert_eq!(grade("[]").0, 2);
+    let (status, stdout, stderr) = grade(r#"["pair"]"#);
+    assert_eq!(status, 3, "{stdout}{stderr}");
+    assert!(stdout.contains("unsupported mine does not build star\n"), "{stdout}");
+    assert!(stderr.contains("nothing could be tried: all is unsupported"), "{stderr}");
+    let hidden = format!("{}:/usr/bin", folder.path().display());
+    let run = ["run", "--implementation", "iproute2", "pair/peers@pair"];
+    let Output { stderr, .. } = netproof(&run).env("PATH", hidden).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(stderr.contains(" is on PATH, and drivers do not see it"), "{stderr}");
 }
 
 /// A topology that cannot be is an error that points at the line, and exit status 2.
@@ -189,6 +224,18 @@ fn explain() {
     for part in ["(MUST)", "netns1", "br0", "Failing means: ", "Source: ", "Topologies: pair, ", "netproof run pair/"] {
         assert!(stdout.contains(part), "no `{part}` in\n{stdout}");
     }
+}
+
+/// `explain` draws a topology too, and a case on one that is not its first.
+#[test]
+fn explain_a_topology() {
+    let (status, stdout, _) = call(&["explain", "gateway-v6"]);
+    assert_eq!(status, 0);
+    for part in ["gateway-v6: ", "fd00:", "br0", "cases are tried on it: netproof list @gateway-v6"] {
+        assert!(stdout.contains(part), "no `{part}` in\n{stdout}");
+    }
+    let (status, stdout, _) = call(&["explain", "pair/peers-reach-each-other@star"]);
+    assert_eq!((status, stdout.contains("\nstar:\n")), (0, true), "{stdout}");
 }
 
 /// `doctor` tells of each thing that labs need whether it is there, and what to do where it is not.

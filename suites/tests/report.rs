@@ -4,10 +4,13 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{outcome, report};
 use netproof_suites::{
     Level,
-    report::{Report, junit, matrix, tap, text},
+    deviation::Deviations,
+    report::{Again, Report, junit, matrix, tap, text},
     run::{
         Outcome,
         Verdict::{self, Error, Fail, Known, Pass, Unsupported},
@@ -75,7 +78,12 @@ fn only_known_forms_are_read() {
     std::fs::write(&path, serde_json::to_string(&later).unwrap()).unwrap();
     assert_eq!(Report::read(&path).unwrap_err().to_string(), "its schema is 2, and this command reads 1");
     std::fs::write(&path, "{}").unwrap();
-    assert!(Report::read(&path).unwrap_err().to_string().contains("missing field"));
+    let error = Report::read(&path).unwrap_err().to_string();
+    assert!(error.contains("this is no report of netproof's: missing field"), "{error}");
+    of_each_verdict().write(folder.path()).unwrap();
+    assert_eq!(Report::read(folder.path()).unwrap().count(Fail), 1);
+    let error = of_each_verdict().write(&path).unwrap_err().to_string();
+    assert_eq!(error, "a file, and it is to be a folder");
 }
 
 /// What counts in the exit status.
@@ -124,7 +132,7 @@ fn tap_is_read_by_others() {
 /// The text has the claim, its source, what failing means, and the evidence; then the counts.
 #[test]
 fn text_tells_the_story() {
-    let text = anstream::adapter::strip_str(&text(&of_each_verdict())).to_string();
+    let text = anstream::adapter::strip_str(&text(&of_each_verdict(), &Again::default())).to_string();
     for part in [
         "FAIL pair/peers-reach-each-other on pair (MUST, native)",
         "  claim: Nodes on one bridge answer each other's pings",
@@ -133,6 +141,7 @@ fn text_tells_the_story() {
         "  look around: netproof shell pair/peers-reach-each-other@pair\n",
         "  expectation failed at pair.rs:7",
         "ERROR pair/peers-reach-each-other on pair",
+        "known pair/peers-reach-each-other@pair: ",
         "unsupported 1 x native: ",
         "1 pass, 1 fail, 1 known, 1 unsupported, 1 error (suite 0.1.0, Linux ",
     ] {
@@ -149,14 +158,14 @@ fn one_cause_is_told_once() {
         failed.evidence = Some(format!("expectation failed at {id}"));
         failed
     };
-    let text = anstream::adapter::strip_str(&text(&report(vec![
+    let report = report(vec![
         failed(ID, Some("br0 in host is down")),
         failed("pair/the-other-subnet-is-on-link", None),
         failed("pair/peers-know-each-others-mac", Some("br0 in host is down")),
         failed("pair/both-sides-need-the-route", None),
         failed("pair/own-address-needs-lo", Some("lo in netns1 is down")),
-    ])))
-    .to_string();
+    ]);
+    let text = anstream::adapter::strip_str(&text(&report, &Again::default())).to_string();
     assert_eq!(text.matches("expectation failed").count(), 4, "{text}");
     let others = "\n  the same cause, 1 more (`--report DIR` keeps their evidence):\n    FAIL pair/peers-know-each-others-mac on pair (MUST)\n\n";
     assert!(text.contains(others), "{text}");
@@ -170,13 +179,58 @@ fn only_equal_errors_are_told_once() {
         failed.evidence = Some(format!("read back from the kernel: the host is not as before:\n+ {what}"));
         failed
     };
-    let text = text(&report(vec![
+    let report = report(vec![
         left(ID, "link br0"),
         left("pair/own-address-needs-lo", "rule masquerade"),
         left("pair/both-sides-need-the-route", "link br0"),
-    ]));
+    ]);
+    let text = text(&report, &Again::default());
     assert_eq!((text.matches("+ link br0").count(), text.matches("+ rule masquerade").count()), (1, 1), "{text}");
     assert_eq!(text.matches("the same cause, 1 more").count(), 1, "{text}");
+}
+
+/// What is tried again is tried as it was: on the user's own topology, with the same list of known failures.
+#[test]
+fn again_as_it_was() {
+    let again = Again { topology: Some(Path::new("mine.toml")), options: " --deviations known.toml".into() };
+    let text = text(&report(vec![outcome(ID, Fail)]), &again);
+    for line in [
+        "  again: netproof run --deviations known.toml --topology mine.toml pair/peers-reach-each-other\n",
+        "  look around: netproof shell --topology mine.toml pair/peers-reach-each-other\n",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+}
+
+/// What an implementation does not build is one line, and so is each reason for which something is known to fail.
+#[test]
+fn one_reason_is_one_line() {
+    let with = |verdict, topology: &str, reason: String| {
+        let mut outcome = outcome(ID, verdict);
+        (outcome.topology, outcome.reason) = (topology.into(), Some(reason));
+        outcome
+    };
+    let unclaimed = |name: &str| with(Unsupported, name, format!("native does not build `{name}`"));
+    let known = |topology: &str| with(Known, topology, "it is down".into());
+    let all = vec![unclaimed("pair"), unclaimed("star"), known("a"), known("b"), known("c"), known("d"), known("e")];
+    let text = anstream::adapter::strip_str(&text(&report(all), &Again::default())).to_string();
+    assert!(text.contains("unsupported native does not build pair, star\n"), "{text}");
+    let known = format!("known {ID}@a, {ID}@b, {ID}@c, 2 more: it is down\n");
+    assert!(text.contains(&known), "{text}");
+}
+
+/// A list to begin with keeps the reasons of what was listed before, is about what was tried alone, and says what was left.
+#[test]
+fn a_list_from_a_report() {
+    let mut listed = outcome(ID, Known);
+    (listed.reason, listed.cause) = (Some("looked into".into()), Some("guessed".into()));
+    let mut left = outcome("pair/own-address-needs-lo", Fail);
+    (left.reason, left.cause) = (Some("the host is not as before:".into()), None);
+    left.evidence = Some("the host is not as before:\n  + link br0\n  + link br1".into());
+    let list = Deviations::of("1", &[listed, left]);
+    assert_eq!(list.known[0].topology.as_deref(), Some("pair"), "it is tried on others too");
+    let reasons: Vec<&str> = list.known.iter().map(|known| known.reason.as_str()).collect();
+    assert_eq!(reasons, ["looked into", "the host is not as before: + link br0"]);
 }
 
 /// A driver that floods its standard error does not flood the reader.
@@ -184,7 +238,7 @@ fn only_equal_errors_are_told_once() {
 fn much_evidence_is_shown_at_both_ends() {
     let mut flooding = outcome(ID, Fail);
     flooding.evidence = Some((0..10_000).map(|number| format!("line {number}\n")).collect());
-    let text = text(&report(vec![flooding]));
+    let text = text(&report(vec![flooding]), &Again::default());
     assert!(text.lines().count() < 250);
     for part in ["line 0\n", "line 99\n", "... 9800 lines: report.json has them ...", "line 9999\n"] {
         assert!(text.contains(part), "no `{part}`");

@@ -79,7 +79,7 @@ fn the_commands_status_is_handed_on(#[case] script: &str, #[case] status: i32) {
 #[case::namespace(&["pair", "--in", "nowhere", "--", "true"], 2, "it has host, netns1, netns2")]
 #[case::program(&["pair", "--", "no-such-program"], 2, "starting no-such-program")]
 #[case::nothing(&[], 2, "Usage: netproof shell")]
-#[case::passes(&[PEERS, "--", "false"], 0, "nothing failed: `netproof shell pair`")]
+#[case::passes(&[PEERS, "--", "false"], 0, "nothing failed, so there is no shell: `netproof shell pair` opens one")]
 fn what_cannot_be(#[case] arguments: &[&str], #[case] status: i32, #[case] message: &str) {
     let (ended, stdout, stderr) = shell(arguments);
     assert_eq!(ended, status, "{stdout}{stderr}");

@@ -60,8 +60,7 @@ impl Counter {
                 _ => None,
             });
             return found.ok_or_else(|| {
-                let (name, nearest) = (&self.name, topology::nearest(&self.name, OF_DEVICES.iter().copied()));
-                Error::Usage(format!("devices have no counter {name}; did you mean `{nearest}`?"))
+                Error::Usage(format!("devices have no counter {}{}", self.name, meant(&self.name, OF_DEVICES)))
             });
         }
         let read = |file: &str| {
@@ -75,10 +74,16 @@ impl Counter {
         let found = found.map(|(.., value)| *value).or_else(|| is_of_a_type(&self.name).then_some(0));
         found.ok_or_else(|| {
             let names: Vec<String> = known.iter().map(|(group, field, _)| format!("{group}{field}")).collect();
-            let (name, nearest) = (&self.name, topology::nearest(&self.name, names.iter().map(String::as_str)));
-            Error::Unsupported(format!("this kernel has no counter {name}; the nearest that it has is `{nearest}`"))
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Error::Unsupported(format!("this kernel has no counter {}{}", self.name, meant(&self.name, &names)))
         })
     }
+}
+
+/// What is said of a name that may be misspelt.
+fn meant(name: &str, known: &[&str]) -> String {
+    let nearest = topology::nearest(name, known.iter().copied());
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
 }
 
 impl Probe for Counter {

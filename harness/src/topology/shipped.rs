@@ -35,20 +35,22 @@ impl Topology {
             return Ok(topology.clone());
         }
         let nearest = nearest(name, shipped().iter().map(|topology| topology.name.as_str()));
-        Err(Error::Usage(format!(
-            "no topology is called `{name}`; did you mean `{nearest}`? `netproof list` shows all"
-        )))
+        let hint = nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
+        Err(Error::Usage(format!("no topology is called `{name}`; {hint}`netproof list` shows all")))
     }
 }
 
-/// Of the `known` names the one that has most in common with `name`, for a message about a misspelt one.
+/// Of the `known` names the one that `name` may be misspelt for; none where they have little in common.
 ///
 /// ```
-/// assert_eq!(netproof::topology::nearest("gatway", ["pair", "gateway"].into_iter()), "gateway");
+/// assert_eq!(netproof::topology::nearest("gatway", ["pair", "gateway"].into_iter()), Some("gateway"));
+/// assert_eq!(netproof::topology::nearest("calico", ["pair", "gateway"].into_iter()), None);
 /// ```
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    let likeness = |known: &&str| (similar::TextDiff::from_chars(*known, name).ratio() * 1000.0) as u32;
-    known.max_by_key(likeness).unwrap_or_default()
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const ENOUGH: f32 = 0.65;
+    let likeness = |known: &'a str| (similar::TextDiff::from_chars(known, name).ratio(), known);
+    let (ratio, nearest) = known.map(likeness).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (ratio >= ENOUGH).then_some(nearest)
 }
 
 #[cfg(test)]

@@ -41,11 +41,23 @@ pub struct Command<'world> {
     input: Vec<u8>,
 }
 
+/// The caller's, and after it the folders of administration, which users other than root have not on theirs.
+fn path() -> OsString {
+    const OTHERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let own = std::env::var_os("PATH").filter(|path| !path.is_empty());
+    let mut folders: Vec<PathBuf> = own.iter().flat_map(std::env::split_paths).collect();
+    for other in OTHERS.map(PathBuf::from) {
+        if !folders.contains(&other) {
+            folders.push(other);
+        }
+    }
+    std::env::join_paths(folders).unwrap_or_default()
+}
+
 impl<'world> Command<'world> {
     pub(super) fn new(world: &'world World, program: &Path) -> Self {
         let variable = |name: &str, value: &OsStr| (OsString::from(name), value.to_owned());
-        let path = std::env::var_os("PATH").filter(|path| !path.is_empty());
-        let path = path.unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+        let path = path();
         let scratch = OsStr::new(SCRATCH);
         Self {
             world,
@@ -196,8 +208,16 @@ impl<'world> Command<'world> {
         Error::Start { program: self.words(), namespace: self.inside.name().to_owned(), source, hint }
     }
 
+    fn has_dos_lines(&self) -> bool {
+        let text = self.world.with_mounts(|| std::fs::read(&self.program));
+        text.is_ok_and(|text| text.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")))
+    }
+
     fn why_not_there(&self) -> &'static str {
         match self.world.with_mounts(|| Ok(self.program.exists())) {
+            Ok(true) if self.has_dos_lines() => {
+                "its lines end in CR LF, so that its first line names no interpreter: `sed -i 's/\\r$//' FILE`"
+            }
             Ok(true) => "the interpreter in its first line is not there",
             Ok(false) if self.program.exists() => {
                 "it is there on the machine, but a lab has its own /tmp, /run, /dev and, unless root may overlay it, /var: what it is to \

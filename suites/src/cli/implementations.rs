@@ -1,5 +1,7 @@
 //! `netproof implementations`
 
+use std::path::Path;
+
 use comfy_table::{Table, presets::NOTHING};
 use netproof_suites::{run::Subject, shipped};
 
@@ -11,9 +13,19 @@ pub(crate) struct Args {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// Write the driver of one, and its list of known failures, into a new folder instead: to change what it starts
+    #[arg(long, num_args = 2, value_names = ["NAME", "DIR"], conflicts_with = "json")]
+    copy: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Ended {
+    if let [name, folder] = args.copy.as_slice() {
+        shipped::copy(name, Path::new(folder))?;
+        print(&format!(
+            "netproof run --driver {folder}/driver --deviations {folder}/deviations.toml grades it, changed or not.\n"
+        ))?;
+        return Ok(0);
+    }
     netproof::environment::ready().map_err(|error| Wrong::environment(error.to_string()))?;
     let (mut subjects, mut status) = (Vec::new(), 0);
     for subject in shipped::all() {

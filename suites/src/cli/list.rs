@@ -11,7 +11,7 @@ use super::{Ended, print};
 /// What to list, and how
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Suites, cases, or starts of cases' ids; all, for none
+    /// A suite, a case, the start of a case's id, each with @TOPOLOGY for that alone, or @TOPOLOGY; all, for none
     names: Vec<String>,
     /// As JSON
     #[arg(long, conflicts_with = "markdown")]

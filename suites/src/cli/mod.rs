@@ -62,11 +62,11 @@ struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0  nothing that counts failed (what is unsupported is counted and shown)
-  1  a claim that counts failed, a listed failure does not fail any more, two reports differ for the worse, or a fault
-     was missed
-  2  wrong usage or input
-  3  this environment cannot run it, or a case ended in an error and none failed
+    0  nothing that counts failed (what is unsupported is shown)
+    1  a failure that counts, a listed failure that is none any more,
+       a report that got worse, or a fault that was missed
+    2  wrong usage or input
+    3  nothing could be tried here, or a case ended in an error
   130  the run was interrupted, and nothing that counts had failed";
 
 #[derive(Subcommand)]
@@ -75,7 +75,7 @@ enum Command {
     Run(run::Args),
     /// List every case
     List(list::Args),
-    /// Tell what a case claims, with a picture, its source, and what failing would mean
+    /// Tell what a case claims, with a picture, its source, and what failing would mean; or draw a topology
     Explain(explain::Args),
     /// Open a shell in a lab: as an implementation builds a topology, or where a case fails
     ///
@@ -84,7 +84,7 @@ enum Command {
     /// is still that of `host`). What is written to /etc, /var, /run and /tmp is gone with the lab, and the lab with the
     /// shell. Exits as the shell, or COMMAND, does.
     Shell(shell::Args),
-    /// Tell what this machine has of what labs need, and what to do about what it has not
+    /// Tell what labs need of this machine, what is missing, and how to get it
     Doctor,
     /// List the implementations that come with the command: versions, topologies, how to install what is missing
     Implementations(implementations::Args),
@@ -193,7 +193,7 @@ mod tests {
             };
             let found = match command {
                 Command::Run(args) => run::items(&args).map(|items| items.len()),
-                Command::Explain(args) => explain::cases(&args).map(|cases| cases.len()),
+                Command::Explain(args) => explain::items(&args).map(|items| items.len()),
                 Command::Shell(args) => shell::meant(&args).map(|_| 1),
                 _ => Ok(1),
             };

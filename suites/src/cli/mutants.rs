@@ -73,7 +73,8 @@ fn chosen(args: &Args, shipped: &[Mutant]) -> Result<Vec<Mutant>, Wrong> {
         let known = shipped.iter().find(|mutant| mutant.name == *name).cloned();
         known.ok_or_else(|| {
             let nearest = netproof::topology::nearest(name, shipped.iter().map(|mutant| mutant.name.as_str()));
-            Wrong::new(format!("no mutant is called `{name}`; did you mean `{nearest}`?"))
+            let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+            Wrong::new(format!("no mutant is called `{name}`{hint}"))
         })
     };
     args.names.iter().map(one).collect()

@@ -12,11 +12,11 @@ use std::{
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
-use netproof::{Topology, protocol::Description};
+use netproof::{Error, Topology, protocol::Description};
 use netproof_suites::{
     case::Level,
     deviation::Deviations,
-    report::{Report, Style, tap, text},
+    report::{Again, Report, Style, tap, text},
     run::{Item, Options, Outcome, Stop, Subject, Verdict, grade},
     shipped,
 };
@@ -30,8 +30,8 @@ use super::{Ended, Wrong, print, progress, select};
 /// What to try, on whom, and how
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Suites, cases, or first words of cases' ids, each with @TOPOLOGY for only that, which alone means all on it; all, for
-    /// none
+    /// A suite, a case, the start of a case's id, each with @TOPOLOGY for that alone, or @TOPOLOGY for every case on it;
+    /// every case, for none
     #[arg(value_name = "CASE|SUITE")]
     names: Vec<String>,
     /// Grade the implementation that this driver attaches (docs/driver-protocol.md); can be given again
@@ -45,14 +45,14 @@ pub(crate) struct Args {
     /// Try the cases that apply on a topology of your own
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
-    /// Write report.json and junit.xml into this folder
+    /// Write report.json and junit.xml into this folder, in the place of those that are there
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// How to tell what came of it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// The lowest level whose failures count in the exit status; all are tried and shown [default: may where known
-    /// failures are listed, as for all that come with the command: the list has to be whole; else must]
+    /// The lowest level whose failures count in the exit status; all are tried and shown [default: must; may where there
+    /// is a list of known failures, as for all that come with the command]
     #[arg(long, value_enum)]
     level: Option<AtLeast>,
     /// Which cases to try
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = default_jobs(), value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// How long one case may take, in seconds
-    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Multiply every deadline, for slow machines
     #[arg(long, value_name = "X", value_parser = time_scale, env = "NETPROOF_TIME_SCALE")]
@@ -147,8 +147,9 @@ pub(crate) fn run(args: &Args) -> Ended {
         let unused = known.unused(&outcomes);
         if !known.is_about(version) {
             let (about, spare) = (known.versions.join(", "), unused.len());
+            let version = if version.is_empty() { "of an unknown version" } else { version };
             anstream::eprintln!(
-                "{name} {version}: the known failures are those of {about}; {spare} of them are none here"
+                "{name} {version}: the list of known failures is about {about}; {spare} of those did not occur here"
             );
         } else if !stop.is_set() {
             stale.extend(unused.into_iter().map(|known| format!("{name}: {}", known.name())));
@@ -165,7 +166,10 @@ pub(super) fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
     if args.profile == Profile::Core {
         items.retain(select::is_core);
         if items.is_empty() {
-            return Err(Wrong::new("none of the cases is in the profile `core`"));
+            return Err(Wrong::new(
+                "none of the cases is in the profile `core`, which has those of level MUST on gateway-one-subnet, publish and \
+                 internal",
+            ));
         }
     }
     if let Some(path) = &args.topology {
@@ -205,7 +209,44 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Wrong> {
     if subjects.is_empty() {
         subjects.push(shipped::native());
     }
+    subjects.iter().try_for_each(|subject| claims_what_there_is(subject, args.topology.is_some()))?;
+    if subjects.iter().any(|subject| subject.description.name != "native") {
+        hidden_programs();
+    }
     Ok(subjects)
+}
+
+/// A driver whose topologies nobody knows would be found without fault, for nothing would be asked of it.
+fn claims_what_there_is(subject: &Subject, is_own: bool) -> Result<(), Wrong> {
+    let Description { name, topologies, .. } = &subject.description;
+    let unknown: Vec<Error> = topologies
+        .iter()
+        .filter(|topology| *topology != "*")
+        .filter_map(|topology| Topology::shipped(topology).err())
+        .collect();
+    for error in unknown.iter().filter(|_| !is_own) {
+        anstream::eprintln!("{name}: describe: {error}");
+    }
+    if !is_own && unknown.len() == topologies.len() {
+        return Err(Wrong::new(format!(
+            "{name}: describe: `topologies` names none that is known here: nothing could be tried"
+        )));
+    }
+    Ok(())
+}
+
+/// Drivers do not see what is on `PATH` below folders that a lab has of its own: what is graded then is the system's.
+fn hidden_programs() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for folder in std::env::split_paths(&path) {
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        if ["/tmp", "/run", "/dev"].iter().any(|hidden| real.starts_with(hidden)) && real.is_dir() {
+            anstream::eprintln!(
+                "{} is on PATH, and drivers do not see it: labs have /tmp, /run and /dev of their own; move it elsewhere",
+                folder.display()
+            );
+        }
+    }
 }
 
 /// Who was asked for by name is to be there: a run that tried nothing of theirs would look like one that found nothing.
@@ -250,7 +291,7 @@ fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
         written.map_err(|error| Wrong::new(format!("writing the report into {}: {error}", folder.display())))?;
     }
     match args.format {
-        Format::Text => print(&text(report))?,
+        Format::Text => print(&text(report, &again(args)))?,
         Format::Json => print(&(serde_json::to_string_pretty(report)? + "\n"))?,
         Format::Tap => print(&tap(report))?,
     }
@@ -258,13 +299,28 @@ fn finish(args: &Args, report: &Report, stale: &[String]) -> Ended {
         anstream::eprintln!("{name} is listed as a known failure, and does not fail any more: take the line out");
     }
     let status = report.status(args.level());
+    let is_idle = report.outcomes().all(|outcome| outcome.verdict == Verdict::Unsupported);
     let if_fine = match (stale.is_empty(), report.interrupted) {
         (false, _) => 1,
         (true, true) => 130,
+        // A run that tried nothing would look like one that found nothing.
+        (true, false) if is_idle => return Err(Wrong::environment("nothing could be tried: all is unsupported")),
         (true, false) => 0,
     };
     Ok(if status == 0 { if_fine } else { status })
 }
+
+/// How a case of this run is tried again.
+fn again(args: &Args) -> Again<'_> {
+    let deviations = args.deviations.as_ref().map(|path| format!(" --deviations {}", path.display()));
+    let timeout = (args.timeout != TIMEOUT).then(|| format!(" --timeout {}", args.timeout));
+    let scale = args.time_scale.map(|scale| format!(" --time-scale {scale}"));
+    let options = [deviations, timeout, scale].into_iter().flatten().collect();
+    Again { topology: args.topology.as_deref(), options }
+}
+
+/// How long one case may take, in seconds.
+const TIMEOUT: u64 = 120;
 
 /// The first signal ends the run, with a report of what was done; a second one ends the process at once.
 pub(crate) fn stopped_by_signals() -> Result<Arc<Stop>, Wrong> {

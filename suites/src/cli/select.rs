@@ -23,7 +23,8 @@ pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
         return Err(Wrong::new(match topology {
             Some(topology) if id.is_empty() => {
                 let near = netproof::topology::nearest(topology, all.iter().map(|item| item.topology.name.as_str()));
-                format!("no topology is called `{topology}`; did you mean `@{near}`?")
+                let hint = near.map(|near| format!("did you mean `@{near}`? ")).unwrap_or_default();
+                format!("no topology is called `{topology}`; {hint}`netproof list` shows all")
             }
             None if all.iter().any(|item| item.topology.name == id) => {
                 format!("`{id}` is a topology, and no suite: `@{id}` means all that is tried on it")
@@ -34,7 +35,7 @@ pub(crate) fn items(names: &[String]) -> Result<Vec<Item>, Wrong> {
                 let known = known.into_iter().collect::<Vec<_>>().join(", ");
                 format!("`{id}` is not tried on `{topology}`, but on {known}")
             }
-            _ => format!("no suite or case is called `{id}`; did you mean `{}`?", nearest(id)),
+            _ => not_there(id),
         }));
     }
     let wanted = |item: &Item| names.is_empty() || names.iter().any(|name| is_meant(name, item));
@@ -110,8 +111,16 @@ fn shape(topology: &Topology) -> Vec<usize> {
     ]
 }
 
-/// The suite's name or case's id that has most in common with `name`.
-pub(crate) fn nearest(name: &str) -> &'static str {
+/// What is said of a name that is no suite's and no case's.
+fn not_there(id: &str) -> String {
     let names = SUITES.iter().map(|suite| suite.name).chain(all_cases().map(|case| case.id));
-    netproof::topology::nearest(name, names)
+    let near = netproof::topology::nearest(id, names);
+    let hint = match (near, id.split_once('/')) {
+        (Some(near), _) => format!("did you mean `{near}`? "),
+        (None, Some((suite, _))) if SUITES.iter().any(|known| known.name == suite) => {
+            return format!("no case is called `{id}`; `netproof list {suite}` shows those of the suite");
+        }
+        (None, _) => String::new(),
+    };
+    format!("no suite or case is called `{id}`; {hint}`netproof list` shows all")
 }

@@ -11,7 +11,7 @@ use std::{
 
 use netproof::{Error, Lab, Namespace, Topology, world::SCRATCH};
 use netproof_suites::{
-    report::{Report, text},
+    report::{Again, Report, text},
     run::{Item, Subject, Verdict, try_and_keep},
     shipped,
 };
@@ -118,16 +118,28 @@ fn failed(args: &Args, subject: &Subject, item: &Item) -> Ended {
     let (outcome, stage) = try_and_keep(subject, item);
     let mut report = Report::new();
     report.add(subject, vec![outcome.clone()]);
+    let again = Again { topology: args.topology.as_deref(), ..Again::default() };
     match (outcome.verdict, stage) {
         (Verdict::Fail | Verdict::Error, Some(stage)) => {
-            anstream::eprint!("{}", text(&report));
+            anstream::eprint!("{}", text(&report, &again));
             open(args, &stage)
         }
         (verdict, _) => {
-            print(&text(&report))?;
+            print(&text(&report, &again))?;
             let name = &item.topology.name;
             if verdict == Verdict::Pass {
-                anstream::eprintln!("nothing failed: `netproof shell {name}` opens a shell where it did not");
+                let whose = match (&args.driver, &args.implementation, &args.topology) {
+                    (Some(path), ..) => format!(" --driver {}", path.display()),
+                    (_, Some(name), _) => format!(" --implementation {name}"),
+                    (None, None, _) => String::new(),
+                };
+                let place = match &args.topology {
+                    Some(path) => format!("--topology {}", path.display()),
+                    None => name.clone(),
+                };
+                anstream::eprintln!(
+                    "nothing failed, so there is no shell: `netproof shell{whose} {place}` opens one in a lab as it is built"
+                );
             }
             Ok(report.status(item.case.level))
         }

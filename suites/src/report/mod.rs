@@ -24,7 +24,7 @@ pub use self::{
     junit::junit,
     matrix::matrix,
     tap::tap,
-    text::{Style, text},
+    text::{Again, Style, text},
 };
 
 /// A run, as `report.json` has it.
@@ -153,8 +153,11 @@ impl Report {
         }
     }
 
-    /// Writes `report.json` and `junit.xml` into `folder`, whole or not at all.
+    /// Writes `report.json` and `junit.xml` into `folder`, whole or not at all, in the place of those that are there.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_file() {
+            return Err(io::Error::other("a file, and it is to be a folder"));
+        }
         fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(self).map_err(io::Error::other)? + "\n";
         let junit = junit(self).map_err(io::Error::other)?;
@@ -175,10 +178,12 @@ impl Report {
         Ok(())
     }
 
-    /// Reads a `report.json`.
+    /// Reads a `report.json`, or that of a folder.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let text = fs::read_to_string(path)?;
-        let report: Self = serde_json::from_str(&text).map_err(io::Error::other)?;
+        let text =
+            if path.is_dir() { fs::read_to_string(path.join("report.json"))? } else { fs::read_to_string(path)? };
+        let wrong = |error| io::Error::other(format!("this is no report of netproof's: {error}"));
+        let report: Self = serde_json::from_str(&text).map_err(wrong)?;
         if report.schema != 1 {
             return Err(io::Error::other(format!("its schema is {}, and this command reads 1", report.schema)));
         }

@@ -1,14 +1,13 @@
 //! The report for a reader: what failed and why, then a table of counts.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use anstyle::{AnsiColor, Style as Ansi};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
-use netproof::Topology;
 
 use super::{Graded, Report};
 use crate::{
-    run::{Outcome, Verdict},
+    run::{Outcome, Verdict, unclaimed_reason},
     suite::{SUITES, all_cases},
 };
 
@@ -41,13 +40,26 @@ impl Style {
     }
 }
 
+/// How a case is tried again as it was.
+#[derive(Clone, Debug, Default)]
+pub struct Again<'a> {
+    /// The user's own topology that all were tried on.
+    pub topology: Option<&'a Path>,
+    /// The options of `netproof run` that matter to it.
+    pub options: String,
+}
+
 /// The report for a reader.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report, again: &Again<'_>) -> String {
     let mut text = String::new();
     for graded in &report.implementations {
         for (first, others) in by_cause(graded) {
-            failure(&mut text, graded, first, &others);
+            failure(&mut text, graded, first, &others, again);
+        }
+        // Of several, the matrix tells more.
+        if report.implementations.len() == 1 {
+            known(&mut text, graded);
         }
         unsupported(&mut text, graded);
     }
@@ -75,7 +87,7 @@ fn by_cause(graded: &Graded) -> Vec<(&Outcome, Vec<&Outcome>)> {
     causes
 }
 
-fn failure(text: &mut String, graded: &Graded, outcome: &Outcome, others: &[&Outcome]) {
+fn failure(text: &mut String, graded: &Graded, outcome: &Outcome, others: &[&Outcome], again: &Again<'_>) {
     let style = Style::of(outcome.verdict);
     let word = Style::word(outcome.verdict);
     let _ = writeln!(
@@ -86,12 +98,12 @@ fn failure(text: &mut String, graded: &Graded, outcome: &Outcome, others: &[&Out
     if let Some(case) = all_cases().find(|case| case.id == outcome.id) {
         let _ = writeln!(text, "  claim: {}\n  source: {}\n  failing: {}", case.claim, case.source, case.failing);
     }
-    let place = match Topology::shipped(&outcome.topology) {
-        Ok(_) => format!("{}@{}", outcome.id, outcome.topology),
-        Err(_) => format!("--topology FILE {}", outcome.id),
+    let place = match again.topology {
+        None => format!("{}@{}", outcome.id, outcome.topology),
+        Some(path) => format!("--topology {} {}", path.display(), outcome.id),
     };
-    for (what, command) in [("again", "run"), ("look around", "shell")] {
-        let _ = writeln!(text, "  {what}: netproof {command}{} {place}", chosen(graded));
+    for (what, command, options) in [("again", "run", again.options.as_str()), ("look around", "shell", "")] {
+        let _ = writeln!(text, "  {what}: netproof {command}{}{options} {place}", chosen(graded));
     }
     for line in capped(outcome.evidence.as_deref().unwrap_or_default()) {
         let _ = writeln!(text, "  {line}");
@@ -127,20 +139,47 @@ fn capped(evidence: &str) -> Vec<String> {
     ends.concat().into_iter().map(ToOwned::to_owned).collect()
 }
 
+/// What is known to fail, one line for each reason.
+fn known(text: &mut String, graded: &Graded) {
+    const SHOWN: usize = 3;
+    let style = Style::of(Verdict::Known);
+    for (reason, cases) in by_reason(graded, Verdict::Known) {
+        let shown = cases.iter().take(SHOWN).map(|outcome| format!("{}@{}", outcome.id, outcome.topology));
+        let more = cases.len().saturating_sub(SHOWN);
+        let more = (more > 0).then(|| format!("{more} more"));
+        let cases = shown.chain(more).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "{style}known{style:#} {cases}: {reason}");
+    }
+}
+
 /// What was not tried, one line for each reason.
 fn unsupported(text: &mut String, graded: &Graded) {
-    let mut reasons: Vec<(&str, usize)> = Vec::new();
-    for outcome in graded.cases.iter().filter(|outcome| outcome.verdict == Verdict::Unsupported) {
-        let reason = outcome.reason.as_deref().unwrap_or_default();
-        match reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => reasons.push((reason, 1)),
+    let style = Style::of(Verdict::Unsupported);
+    let mut unclaimed: Vec<&str> = Vec::new();
+    for (reason, cases) in by_reason(graded, Verdict::Unsupported) {
+        if reason == unclaimed_reason(&graded.name, &cases[0].topology) {
+            unclaimed.push(&cases[0].topology);
+        } else {
+            let _ = writeln!(text, "{style}unsupported{style:#} {} x {}: {reason}", cases.len(), graded.name);
         }
     }
-    for (reason, count) in reasons {
-        let style = Style::of(Verdict::Unsupported);
-        let _ = writeln!(text, "{style}unsupported{style:#} {count} x {}: {reason}", graded.name);
+    if !unclaimed.is_empty() {
+        let (name, all) = (&graded.name, unclaimed.join(", "));
+        let _ = writeln!(text, "{style}unsupported{style:#} {name} does not build {all}");
     }
+}
+
+/// The outcomes of a verdict, by their reasons.
+fn by_reason(graded: &Graded, verdict: Verdict) -> Vec<(&str, Vec<&Outcome>)> {
+    let mut reasons: Vec<(&str, Vec<&Outcome>)> = Vec::new();
+    for outcome in graded.cases.iter().filter(|outcome| outcome.verdict == verdict) {
+        let reason = outcome.reason.as_deref().unwrap_or_default();
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, cases)) => cases.push(outcome),
+            None => reasons.push((reason, vec![outcome])),
+        }
+    }
+    reasons
 }
 
 fn table(graded: &Graded) -> Table {

@@ -63,6 +63,11 @@ pub(super) struct Attempt {
     is_up_broken: Arc<AtomicBool>,
 }
 
+/// Why nothing is tried on a topology that an implementation does not claim.
+pub(crate) fn unclaimed_reason(name: &str, topology: &str) -> String {
+    format!("{name} does not build `{topology}`")
+}
+
 impl Attempt {
     pub(super) fn new(subject: &Subject, item: &Item) -> Self {
         Self {
@@ -130,7 +135,7 @@ impl Attempt {
             return Err(Error::Unsupported(missing));
         }
         if !description.claims(&topology.name) && case.start != Start::Unclaimed {
-            return Err(Error::Unsupported(format!("{} does not build `{}`", description.name, topology.name)));
+            return Err(Error::Unsupported(unclaimed_reason(&description.name, &topology.name)));
         }
         kernel::carries(topology)?;
         let lab = Lab::builder(topology.clone()).implementation(self.watched.clone()).prepare()?;

@@ -23,6 +23,7 @@ mod panics;
 mod stop;
 mod watched;
 
+pub(crate) use self::attempt::unclaimed_reason;
 use self::{attempt::Attempt, ending::Ending};
 pub use self::{
     attempt::{claim, try_and_keep, try_one},

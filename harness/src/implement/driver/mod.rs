@@ -50,6 +50,10 @@ impl Driver {
         let path = path.as_ref();
         let wrong = |why: String| Error::Usage(format!("driver {}: {why}", path.display()));
         let metadata = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+        let inside = path.join("driver");
+        if metadata.is_dir() && inside.is_file() {
+            return Err(wrong(format!("a folder; did you mean {}?", inside.display())));
+        }
         if !metadata.is_file() {
             return Err(wrong("not a file".into()));
         }
