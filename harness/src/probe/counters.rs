@@ -190,7 +190,7 @@ mod tests {
             assert!(matches!(a.counter(name).read(), Err(Error::Unsupported(_))), "{name}");
         }
         let misspelt = a.counter("TcpExtIPReversePathFiltre").read().unwrap_err().to_string();
-        assert!(misspelt.ends_with("the nearest that it has is `TcpExtIPReversePathFilter`"), "{misspelt}");
+        assert!(misspelt.ends_with("did you mean `TcpExtIPReversePathFilter`?"), "{misspelt}");
         let replies = ["IcmpMsgOutType0", "Icmp6OutType129"].map(|name| b.counter(name));
         assert_eq!(replies.each_ref().map(|replies| replies.read().unwrap()), [0, 0]);
         for address in ["10.0.0.2", "fd00::2"] {
