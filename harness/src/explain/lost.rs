@@ -35,7 +35,7 @@ impl Walk<'_> {
             Verdict::Drops { .. } => None,
             _ => self.dropped_on_a_bridge(way, last, packet, asks)?,
         };
-        let dropped = dropped.or_else(|| self.say(place, not_told));
+        let dropped = dropped.or_else(|| self.say(place, &not_told));
         let dropped = dropped.unwrap_or_else(|| self.unknown(way.0[last].place));
         let seen =
             format!("is last seen at {}, and not at {}", self.scene.say(way.0[last]), self.scene.say(way.0[next]));
@@ -54,18 +54,18 @@ impl Walk<'_> {
         let Leaving { by, out, hop, came } = leaving;
         // No answer may mean that the question was not let in.
         let question = self.arrived.as_ref().filter(|_| by.is_none() && packet.answer);
-        let dropped = question.and_then(|arrival| self.dropped_on_arrival(arrival)).or_else(|| {
-            let own = self.verdict(out.place, self.through(out.place, by, Some(out), came, packet));
-            let asks = self.neighbour_missing(out, hop);
-            let asked = asks.then(|| self.question(out.place, None, Some(out), false, packet));
-            let asked = asked.filter(|asked| own == Verdict::Passes || matches!(asked, Verdict::Drops { .. }));
-            let in_vain = |why| format!("nor does the question for the MAC address of its next hop, {hop}: {why}");
-            match (own, asked) {
-                (Verdict::Drops { chain, rule }, _) => self.say(out.place, Verdict::Drops { chain, rule }),
-                (own, None) => self.say(out.place, own),
-                (own, Some(asked)) => self.say(out.place, asked).map(in_vain).or_else(|| self.say(out.place, own)),
-            }
-        });
+        let mut verdicts: Vec<(usize, Verdict, String)> = Vec::new();
+        verdicts.extend(question.map(|arrival| (arrival.place, self.at_its_end(arrival), String::new())));
+        let own = self.verdict(out.place, self.through(out.place, by, Some(out), came, packet));
+        verdicts.push((out.place, own, String::new()));
+        if self.neighbour_missing(out, hop) {
+            let asked = self.question(out.place, None, Some(out), false, packet);
+            let asks = format!("nor does the question for the MAC address of its next hop, {hop}: ");
+            verdicts.push((out.place, asked, asks));
+        }
+        let certain = verdicts.iter().find(|(_, verdict, _)| matches!(verdict, Verdict::Drops { .. }));
+        let found = certain.or_else(|| verdicts.iter().find(|(_, verdict, _)| *verdict != Verdict::Passes));
+        let dropped = found.and_then(|(place, verdict, what)| Some(format!("{what}{}", self.say(*place, verdict)?)));
         let dropped = dropped.unwrap_or_else(|| self.unknown(out.place));
         let (what, start) = (packet.what(), self.scene.say(out));
         format!("{what} does not leave by {start}, though its route leads there: {dropped}")
@@ -93,30 +93,33 @@ impl Walk<'_> {
     /// What drops a packet, for certain, that is where it is for.
     pub fn not_let_in(&self, arrival: &Arrival) -> Option<String> {
         let verdict = self.at_its_end(arrival);
-        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(arrival.place, verdict)).flatten()
+        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(arrival.place, &verdict)).flatten()
     }
 
     /// What drops a packet that is where it is for.
     pub fn dropped_on_arrival(&self, arrival: &Arrival) -> Option<String> {
-        self.say(arrival.place, self.at_its_end(arrival))
+        self.say(arrival.place, &self.at_its_end(arrival))
     }
 
     fn at_its_end(&self, arrival: &Arrival) -> Verdict {
         self.verdict(arrival.place, self.through(arrival.place, arrival.by, None, &arrival.came, &arrival.packet))
     }
 
-    /// What drops the packet, for certain, before its destination is changed, nobody knows to what.
+    /// What drops the packet, for certain, where its destination is changed: before that, or whatever it is then.
     pub fn dropped_before_nat(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> Option<String> {
         let hooks: &[Hook] = if by.is_some() { &[Hook::Ingress, Hook::Prerouting] } else { &[Hook::Output] };
-        let passings = hooks.iter().map(|hook| Passing {
-            iif: self.device(by),
-            oif: if by.is_some() { Device::None } else { Device::Unknown },
-            asked: Some(self.target(place, packet)),
-            unsure: true,
-            ..self.passing(*hook, place, packet)
+        let passings = hooks.iter().map(|hook| {
+            let coming = self.coming(*hook, place, by, packet);
+            Passing { asked: Some(coming.target), unsure: true, ..coming }
         });
         let verdict = self.verdict(place, passings);
-        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(place, verdict)).flatten()
+        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(place, &verdict)).flatten()
+    }
+
+    /// The packet at a hook of a place before it is known by which device it leaves.
+    pub fn coming(&self, hook: Hook, place: usize, by: Option<Spot>, packet: &Travelling) -> Passing {
+        let oif = if by.is_some() { Device::None } else { Device::Unknown };
+        Passing { iif: self.device(by), oif, ..self.passing(hook, place, packet) }
     }
 
     /// What drops the packet, or the question for its next hop, on the bridge that comes after the last link where it was seen.
@@ -142,16 +145,17 @@ impl Walk<'_> {
                 _ => false,
             };
             let routed = self.through(bridge.place, Some(*bridge), Some(*bridge), packet, packet);
-            let is_seen = self.crossed.contains(&bridge.place);
-            let of_ip = |passing: Passing| Passing { asks, stray: passing.stray && !is_seen, ..passing }.handed_on();
+            let has_crossed = self.crossed.contains(&bridge.place);
+            let of_ip =
+                |passing: Passing| Passing { asks, stray: passing.stray && !has_crossed, ..passing }.handed_on();
             let routed = routed.filter(is_ip).map(of_ip);
             let routed = self.verdict(bridge.place, routed);
             let is_cause = ruled == Verdict::Passes || matches!(routed, Verdict::Drops { .. });
-            if let Some(cause) = self.say(bridge.place, routed).filter(|_| is_cause) {
+            if let Some(cause) = self.say(bridge.place, &routed).filter(|_| is_cause) {
                 return Ok(Some(format!("{cause}, which sees bridged frames too ({sysctl}=1)")));
             }
         }
-        Ok(self.say(bridge.place, ruled))
+        Ok(self.say(bridge.place, &ruled))
     }
 
     /// The packet at each hook of one place, from where it comes in to where it leaves: it starts where it does not come in,
@@ -243,7 +247,7 @@ impl Walk<'_> {
         perhaps
     }
 
-    fn say(&self, place: usize, verdict: Verdict) -> Option<String> {
+    fn say(&self, place: usize, verdict: &Verdict) -> Option<String> {
         let name = self.scene.name(place);
         match verdict {
             Verdict::Passes => None,

@@ -59,7 +59,10 @@ pub fn explain(journey: &Journey, look: impl FnOnce()) -> Result<Explanation> {
 
 fn walked(scene: &Scene, trace: Option<&Trace>, journey: &Journey) -> Result<Explanation> {
     let mut walk = Walk::new(scene, trace, journey);
-    let ended = there_and_back(&mut walk);
+    let ended = match (there_and_back(&mut walk), walk.doubt.take()) {
+        (Err(Stop::Cause(cause)), Some(doubt)) => Err(Stop::Cause(format!("{cause}; or {doubt}"))),
+        (ended, _) => ended,
+    };
     let cause = match (ended, walk.stale.take()) {
         (Ok(()), stale) => stale,
         (Err(Stop::Cause(cause)), Some(stale)) => Some(format!("{stale}; {cause}")),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    filter::{self, Chains, Hook, Passing, Rewrite},
+    filter::{self, Chains, Hook, Rewrite},
     scene::Spot,
     trace::Travelling,
     walk::{Step, Walk, stop},
@@ -36,6 +36,13 @@ impl Walk<'_> {
         let rules = self.rules_say(place, by, packet);
         let rewrite = if let filter::Destination::Changed(rewrite) = &rules { Some(rewrite) } else { None };
         let is_local = self.is_local(place, packet.to);
+        // What starts here is not followed by its port: where it leaves as it is, an older flow is remembered so.
+        if !is_local && by.is_none() && self.sends(place, packet) {
+            return Ok(());
+        }
+        if rewrite.is_some() && remembered.is_none() {
+            stop(self.dropped_before_nat(place, by, packet).map(|dropped| goes_no_further(packet, &dropped)))?;
+        }
         if !is_local {
             stop(self.taken_elsewhere(place, packet, remembered, rewrite))?;
         }
@@ -50,18 +57,26 @@ impl Walk<'_> {
             return Ok(());
         }
         let filter::Destination::Unknown { is_certain, chain, rule } = rules else { return Ok(()) };
-        // What is remembered as it is, or was seen to leave so, is not led elsewhere.
-        if flow.is_some() || !is_local && self.sends(place, packet) {
+        // What is remembered as it is, was seen to leave so, or was answered, is not led elsewhere.
+        let is_echo = packet.carries == Carries::Echo;
+        let answer = packet.from.map(|to| Travelling { from: Some(packet.to), to, answer: true, ..packet.clone() });
+        let is_answered = is_echo && answer.is_some_and(|answer| self.sends(place, &answer));
+        if flow.is_some() || is_answered || !is_local && self.sends(place, packet) {
             return Ok(());
         }
-        let (name, asked) = (self.scene.name(place), say(asked));
-        if let Some(dropped) = self.dropped_before_nat(place, by, packet) {
-            return stop(Some(format!("the packet for {asked} gets no further than {name}: {dropped}")));
-        }
+        stop(self.dropped_before_nat(place, by, packet).map(|dropped| goes_no_further(packet, &dropped)))?;
         let changes = if is_certain { "changes" } else { "may change" };
-        stop(Some(format!(
-            "{name} {changes} whom the packet for {asked} is for by its firewall (chain {chain}: `{rule}`), and to whom is not known here"
-        )))
+        let doubt = format!(
+            "{} {changes} whom the packet for {} is for by its firewall (chain {chain}: `{rule}`), and to whom is not known here",
+            self.scene.name(place),
+            say(asked)
+        );
+        // Most likely, what is for others is not meant.
+        if !is_local && !is_certain {
+            self.doubt.get_or_insert(doubt);
+            return Ok(());
+        }
+        stop(Some(doubt))
     }
 
     /// An answer leaves with the address and the port that were asked for, where the packet's were changed.
@@ -89,7 +104,7 @@ impl Walk<'_> {
         if is_meant || to == packet.to {
             return None;
         }
-        let why = match rewrite.filter(|rewrite| rewrite.to == to) {
+        let why = match rewrite.filter(|rewrite| rewrite.apply(packet) == (to, carries)) {
             Some(rewrite) => rewrite.to_string(),
             None => "as connection tracking remembers it".into(),
         };
@@ -134,8 +149,7 @@ impl Walk<'_> {
     /// What destination NAT does with the packet by the rules.
     fn rules_say(&self, place: usize, by: Option<Spot>, packet: &Travelling) -> filter::Destination {
         let hook = if by.is_some() { Hook::Prerouting } else { Hook::Output };
-        let passing = Passing { iif: self.device(by), ..self.passing(hook, place, packet) };
-        Chains::of(&self.scene.places[place].rules).destination(&passing)
+        Chains::of(&self.scene.places[place].rules).destination(&self.coming(hook, place, by, packet))
     }
 
     /// Whom a frame leaves for that has the packet's source port, but not its destination.
@@ -190,6 +204,10 @@ fn to(at: SocketAddr, packet: &Travelling) -> Destination {
         Carries::Echo => Carries::Echo,
     };
     (at.ip(), carries)
+}
+
+fn goes_no_further(packet: &Travelling, dropped: &str) -> String {
+    format!("the packet for {} goes no further: {dropped}", say((packet.to, packet.carries)))
 }
 
 fn say((address, carries): Destination) -> String {

@@ -109,3 +109,28 @@ fn led_nobody_knows_where() {
     expect!(published(), Connected { .. });
     assert_eq!(explanation(&published()).cause, None);
 }
+
+/// What may lead a packet elsewhere that is for another host is told beside the cause that is found.
+///
+///     [netns1] --- [host: br0] --- eth0 --- outside
+#[test]
+fn led_elsewhere_maybe() {
+    let (lab, host, one, _two) = lab("gateway-one-subnet");
+    dnat(&host, "prerouting", "meta mark 0x1 dnat to 10.20.20.41");
+    host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
+    tells(
+        &one.ping(lab.outside()),
+        &["host does not forward IPv4", "; or host may change whom", "meta mark 0x00000001 dnat"],
+    );
+}
+
+/// A rule for what leaves by `lo` is known to be one that may match, where nobody knows by which device the packet leaves.
+#[test]
+fn led_by_the_loopback_device() {
+    let (_lab, host, one, _two) = lab("gateway-one-subnet");
+    dnat(&host, "output", "oif \"lo\" tcp dport 8080 dnat to 10.20.30.41:80");
+    let _server = one.serve_http((&one, 80)).unwrap();
+    let published = host.tcp_to((host.at("10.20.0.1".parse().unwrap()), 8080));
+    expect!(published, Connected { .. });
+    assert_eq!(explanation(&published).cause, None);
+}

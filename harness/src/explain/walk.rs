@@ -47,6 +47,8 @@ pub(super) struct Walk<'a> {
     pub published: Vec<Published>,
     /// What leads the packet elsewhere than the rules would.
     pub stale: Option<String>,
+    /// What may lead it elsewhere.
+    pub doubt: Option<String>,
     /// Where the packet got to, once its answer is walked.
     pub arrived: Option<Arrival>,
     /// The places that it came by then, those whose bridges only handed it on too.
@@ -88,7 +90,7 @@ impl<'a> Walk<'a> {
     pub fn new(scene: &'a Scene, trace: Option<&'a Trace>, journey: &'a Journey) -> Self {
         let (passed, forwarded, published) = (Vec::new(), Vec::new(), Vec::new());
         let crossed = Vec::new();
-        Self { scene, trace, journey, passed, forwarded, published, stale: None, arrived: None, crossed }
+        Self { scene, trace, journey, passed, forwarded, published, stale: None, doubt: None, arrived: None, crossed }
     }
 
     /// The packet of the journey, at its start.

@@ -105,12 +105,14 @@ fn read_chain(family: Family, chain: &Attributes) -> Chain {
     Chain { name: chain.string(nfta::chain::NAME).unwrap_or_default(), hook, rules: Vec::new() }
 }
 
-/// All devices of a chain are listed, by their names or, from Linux 6.17 on, by the beginnings of those.
+/// All devices of a chain are listed, by their names or, from Linux 6.17 on, by the beginnings of those; kernels before 5.5
+/// say one.
 fn read_devices(place: &Attributes) -> Vec<String> {
     let name = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned();
     let listed = place.nested(nfta::hook::DEVS);
     let names = listed.all(nfta::hook::DEVICE_NAME).map(name);
-    names.chain(listed.all(nfta::hook::DEVICE_PREFIX).map(|bytes| name(bytes) + "*")).collect()
+    let all: Vec<String> = names.chain(listed.all(nfta::hook::DEVICE_PREFIX).map(|bytes| name(bytes) + "*")).collect();
+    if all.is_empty() { place.string(nfta::hook::DEV).into_iter().collect() } else { all }
 }
 
 fn read_rule(family: Family, rule: &Attributes, sets: &[KernelSet]) -> Rule {

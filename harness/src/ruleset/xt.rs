@@ -57,10 +57,12 @@ fn destination_type(info: &[u8]) -> Option<String> {
 /// `struct xt_conntrack_mtinfo3`, where it asks for the state alone.
 fn state(info: &[u8]) -> Option<String> {
     const STATE: u16 = 1;
+    // It was written as `-m state`.
+    const STATE_ALIAS: u16 = 1 << 13;
     let half = |at: usize| Some(u16::from_ne_bytes(*info.get(at..)?.first_chunk()?));
     let (asks, inverts, states) = (half(146)?, half(148)?, half(150)?);
     // `XT_CONNTRACK_STATE_INVALID` and the three after it are the bits that nf_tables has.
-    if asks != STATE || states > 0xf {
+    if asks & !STATE_ALIAS != STATE || states > 0xf {
         return None;
     }
     let not = if inverts & STATE == 0 { "" } else { "!= " };
@@ -120,6 +122,7 @@ mod tests {
         };
         assert_eq!(conntrack(1, 0, 6), "conntrack ctstate established,related");
         assert_eq!(conntrack(1, 1, 8), "conntrack ctstate != new");
+        assert_eq!(conntrack(0x2001, 0, 6), "conntrack ctstate established,related");
         assert_eq!([conntrack(3, 0, 6), conntrack(1, 0, 128)], ["conntrack", "conntrack"]);
         let multiport = |flags: u8, ranged: u8, inverts: u8| {
             let mut info = vec![flags, 2];

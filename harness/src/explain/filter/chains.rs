@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use super::{
     Destination, Device, Hook, Passing, Rewrite, Verdict,
-    rule::{Does, Effect, apply, may_untrack, translates, writes},
+    rule::{Does, Effect, apply, may_untrack, translates, untracks, writes},
 };
 use crate::{
     firewall::{self, Family, Rule, Ruleset, Table},
@@ -21,6 +21,8 @@ pub(in super::super) struct Chains<'a> {
     translate: bool,
     /// Whether any rule writes to packets.
     write: bool,
+    /// The rules that keep packets from connection tracking.
+    untrack: Vec<(Family, &'a Rule)>,
 }
 
 /// A chain, and the table that it is in.
@@ -70,10 +72,13 @@ impl<'a> Chains<'a> {
             chains.iter().flat_map(|chain| &chain.chain.rules).flat_map(|rule| &rule.statements).any(is)
         };
         let (translate, write) = (any(translates), any(writes));
+        let rules =
+            chains.iter().flat_map(|Chain { table, chain }| chain.rules.iter().map(|rule| (table.family, rule)));
+        let untrack = rules.filter(|(_, rule)| rule.statements.iter().any(untracks)).collect();
         let all = chains.iter().map(|chain| (chain.key(&chain.chain.name), *chain)).collect();
         let mut base: Vec<_> = chains.into_iter().filter(|chain| chain.chain.hook.is_some()).collect();
         base.sort_by_key(|chain| chain.priority());
-        Self { base, all, translate, write }
+        Self { base, all, translate, write, untrack }
     }
 
     /// What becomes of the packet.
@@ -110,18 +115,13 @@ impl<'a> Chains<'a> {
             }
             let mut run = self.run(nat, packet);
             let end = run.chain(nat);
+            let is_certain = !run.may_pass && !self.may_miss(nat, packet);
             let one = match (end, run.may_translate) {
-                (End::Translate(By { chain, rule }, Some((to, port))), None)
-                    if !run.may_pass && !self.may_miss(nat, packet) =>
-                {
+                (End::Translate(By { chain, rule }, Some((to, port))), None) if is_certain => {
                     Destination::Changed(Rewrite { to, port, chain, rule })
                 }
-                (End::Translate(By { chain, rule }, None), None) if !run.may_pass => {
-                    Destination::Unknown { is_certain: true, chain, rule }
-                }
-                (_, Some(By { chain, rule })) | (End::Translate(By { chain, rule }, _), None) => {
-                    Destination::Unknown { is_certain: false, chain, rule }
-                }
+                (End::Translate(By { chain, rule }, _), None) => Destination::Unknown { is_certain, chain, rule },
+                (_, Some(By { chain, rule })) => Destination::Unknown { is_certain: false, chain, rule },
                 (End::Accept | End::Return | End::Drop(_), None) => continue,
             };
             // Of two of the same priority, nobody knows here which is first.
@@ -132,10 +132,11 @@ impl<'a> Chains<'a> {
                 {
                     (priority, Destination::Changed(a))
                 }
-                (Some((priority, Destination::Changed(Rewrite { chain, rule, .. }))), _) => {
+                (Some((priority, Destination::Changed(Rewrite { chain, rule, .. }))), _)
+                | (Some((priority, Destination::Unknown { chain, rule, .. })), _) => {
                     (priority, Destination::Unknown { is_certain: false, chain, rule })
                 }
-                (Some(other), _) => other,
+                (Some(kept), _) => kept,
             });
         }
         found.map_or(Destination::Kept, |(_, found)| found)
@@ -152,12 +153,15 @@ impl<'a> Chains<'a> {
             iif: Device::Unknown,
             oif: Device::Unknown,
             from: None,
-            unsure: packet.unsure || packet.translated,
+            // Whether it was an answer's question that was not tracked, its own header does not tell.
+            unsure: packet.unsure || packet.translated || packet.answer,
             target: packet.asked.unwrap_or(packet.target),
             tracked: Some(false),
             ..packet.clone()
         };
-        self.all.values().flat_map(|chain| &chain.chain.rules).any(|rule| may_untrack(rule, &early))
+        let is_ipv4 = packet.target.to.is_ipv4();
+        let sees = |family: Family| !matches!((family, is_ipv4), (Family::Ip, false) | (Family::Ip6, true));
+        self.untrack.iter().any(|(family, rule)| sees(*family) && may_untrack(rule, &early))
     }
 
     /// The base chains that see the packet.

@@ -146,6 +146,7 @@ fn icmp(key: &Key, packet: &Passing) -> Field {
         (_, false, true) => 129,
     };
     match &*key.name {
+        _ if packet.unsure => Field::Unknown,
         "icmp type" | "icmpv6 type" => number(key, kind),
         "icmp code" | "icmpv6 code" => number(key, false),
         _ => Field::Unknown,

@@ -176,7 +176,8 @@ pub(super) fn may_untrack(rule: &Rule, packet: &Passing) -> bool {
     !before.map(|statement| step(statement, packet)).any(|step| matches!(step, Step::Match(Match::No)))
 }
 
-fn untracks(statement: &Statement) -> bool {
+/// Whether it keeps packets from connection tracking.
+pub(super) fn untracks(statement: &Statement) -> bool {
     match statement {
         Statement::Extension { words, target: true } => words == "CT notrack" || words == "NOTRACK",
         Statement::Unknown(name) => name == "notrack",

@@ -143,6 +143,19 @@ fn untracked() {
     };
     assert!(matches!(of("ip protocol icmp # xt CT notrack"), Verdict::MayDrop { .. }));
     assert!(matches!(of("tcp dport 53 # xt NOTRACK"), Verdict::Drops { .. }));
+    // Its question may have been kept from it.
+    let router = table(
+        Family::Ip,
+        vec![
+            raw("ip daddr 10.20.30.41 # expr notrack"),
+            chain("after", Some(("filter", "forward", 0, true)), "ct state established accept"),
+        ],
+    );
+    let answer = Passing { answer: true, ..echo() };
+    assert!(matches!(verdict(&router, &answer), Verdict::MayDrop { .. }));
+    let ruleset = table(Family::Ip, vec![raw("tcp dport 8080 # expr notrack"), nat("redirect")]);
+    let redirected = Chains::of(&ruleset).destination(&syn);
+    assert!(matches!(redirected, Destination::Unknown { is_certain: false, .. }), "{redirected:?}");
 }
 
 /// Of two chains of NAT of the same priority nobody knows which is first; a packet of the other version of IP is left alone.
