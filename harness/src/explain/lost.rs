@@ -63,8 +63,7 @@ impl Walk<'_> {
             let asks = format!("nor does the question for the MAC address of its next hop, {hop}: ");
             verdicts.push((out.place, asked, asks));
         }
-        let certain = verdicts.iter().find(|(_, verdict, _)| matches!(verdict, Verdict::Drops { .. }));
-        let found = certain.or_else(|| verdicts.iter().find(|(_, verdict, _)| *verdict != Verdict::Passes));
+        let found = first_drop(&verdicts, |(_, verdict, _)| verdict);
         let dropped = found.and_then(|(place, verdict, what)| Some(format!("{what}{}", self.say(*place, verdict)?)));
         let dropped = dropped.unwrap_or_else(|| self.unknown(out.place));
         let (what, start) = (packet.what(), self.scene.say(out));
@@ -79,9 +78,7 @@ impl Walk<'_> {
             (asker.place, Some(asker), None, true),
         ];
         let verdicts = passes.map(|(place, by, out, tells)| (place, self.question(place, by, out, tells, packet)));
-        let certain = verdicts.iter().find(|(_, verdict)| matches!(verdict, Verdict::Drops { .. }));
-        let found = certain.or_else(|| verdicts.iter().find(|(_, verdict)| *verdict != Verdict::Passes));
-        found.cloned().unwrap_or((owner.place, Verdict::Passes))
+        first_drop(&verdicts, |(_, verdict)| verdict).cloned().unwrap_or((owner.place, Verdict::Passes))
     }
 
     /// What becomes of the question for the packet's next hop, or of the answer to it, in one place.
@@ -92,8 +89,7 @@ impl Walk<'_> {
 
     /// What drops a packet, for certain, that is where it is for.
     pub fn not_let_in(&self, arrival: &Arrival) -> Option<String> {
-        let verdict = self.at_its_end(arrival);
-        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(arrival.place, &verdict)).flatten()
+        self.say_certain(arrival.place, &self.at_its_end(arrival))
     }
 
     /// What drops a packet that is where it is for.
@@ -112,8 +108,7 @@ impl Walk<'_> {
             let coming = self.coming(*hook, place, by, packet);
             Passing { asked: Some(coming.target), unsure: true, ..coming }
         });
-        let verdict = self.verdict(place, passings);
-        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(place, &verdict)).flatten()
+        self.say_certain(place, &self.verdict(place, passings))
     }
 
     /// The packet at a hook of a place before it is known by which device it leaves.
@@ -247,6 +242,10 @@ impl Walk<'_> {
         perhaps
     }
 
+    fn say_certain(&self, place: usize, verdict: &Verdict) -> Option<String> {
+        matches!(verdict, Verdict::Drops { .. }).then(|| self.say(place, verdict)).flatten()
+    }
+
     fn say(&self, place: usize, verdict: &Verdict) -> Option<String> {
         let name = self.scene.name(place);
         match verdict {
@@ -263,4 +262,10 @@ impl Walk<'_> {
     fn unknown(&self, place: usize) -> String {
         format!("nothing known here drops it; a firewall rule in {}, maybe", self.scene.name(place))
     }
+}
+
+/// The first that drops the packet for certain, or else the first that may.
+fn first_drop<T>(all: &[T], verdict: impl Fn(&T) -> &Verdict) -> Option<&T> {
+    let certain = all.iter().find(|one| matches!(verdict(one), Verdict::Drops { .. }));
+    certain.or_else(|| all.iter().find(|one| *verdict(one) != Verdict::Passes))
 }

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 
 use self::{
     scene::Scene,
-    trace::{Trace, Travelling},
+    trace::Trace,
     walk::{Stop, Walk},
 };
 use crate::{
@@ -85,10 +85,9 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
     let there = walk.leg(start, walk.packet())?;
     let dropped = walk.not_let_in(&there);
     walk::stop(dropped.map(|cause| format!("the packet gets there, but {cause}")))?;
-    let answer = |to| Travelling { from: Some(there.packet.to), to, answer: true, ..there.packet.clone() };
     let silent = walk.keeps_silent(there.place, &there.packet)?;
     // A refusal that was sent is an answer which may be lost.
-    let speaks = there.packet.from.is_some_and(|to| walk.sends(there.place, &answer(to)));
+    let speaks = there.packet.from.is_some_and(|to| walk.sends(there.place, &there.packet.answered(to)));
     walk::stop(silent.clone().filter(|_| !speaks))?;
     let wanted = walk.journey.to.namespace.as_ref().and_then(|namespace| walk.scene.place_of(namespace));
     if walk.published.is_empty() && wanted.is_some_and(|wanted| wanted != there.place) {
@@ -100,7 +99,7 @@ fn there_and_back(walk: &mut Walk<'_>) -> walk::Step {
     }
     walk.turn(there.clone());
     let Some(to) = there.packet.from else { return Ok(()) };
-    let back = walk.leg(there.place, answer(to)).map_err(|stop| match stop {
+    let back = walk.leg(there.place, there.packet.answered(to)).map_err(|stop| match stop {
         Stop::Cause(cause) => Stop::Cause(format!("the packet gets there, the answer does not get back: {cause}")),
         error => error,
     })?;

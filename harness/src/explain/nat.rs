@@ -58,9 +58,8 @@ impl Walk<'_> {
         }
         let filter::Destination::Unknown { is_certain, chain, rule } = rules else { return Ok(()) };
         // What is remembered as it is, was seen to leave so, or was answered, is not led elsewhere.
-        let is_echo = packet.carries == Carries::Echo;
-        let answer = packet.from.map(|to| Travelling { from: Some(packet.to), to, answer: true, ..packet.clone() });
-        let is_answered = is_echo && answer.is_some_and(|answer| self.sends(place, &answer));
+        let is_answered =
+            packet.carries == Carries::Echo && packet.from.is_some_and(|to| self.sends(place, &packet.answered(to)));
         if flow.is_some() || is_answered || !is_local && self.sends(place, packet) {
             return Ok(());
         }

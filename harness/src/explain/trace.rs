@@ -27,6 +27,11 @@ pub(super) struct Travelling {
 }
 
 impl Travelling {
+    /// The answer to it, which is for `to`.
+    pub fn answered(&self, to: IpAddr) -> Self {
+        Self { from: Some(self.to), to, answer: true, ..self.clone() }
+    }
+
     /// What a sentence about it begins with.
     pub fn what(&self) -> &'static str {
         if self.answer { "the answer" } else { "the packet" }

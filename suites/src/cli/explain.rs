@@ -37,10 +37,7 @@ pub(super) fn items(args: &Args) -> Result<Vec<Item>, Wrong> {
 /// A topology, and what is tried on it.
 fn drawn(topology: &Topology) -> String {
     let bold = anstyle::Style::new().bold();
-    let mut text = format!("{bold}{}{bold:#}: {}\n\n", topology.name, topology.summary);
-    for line in topology.diagram().lines() {
-        text += &format!("    {line}\n");
-    }
+    let text = format!("{bold}{}{bold:#}: {}\n\n{}", topology.name, topology.summary, picture(topology));
     let cases = all_cases().filter(|case| case.on.contains(&topology.name.as_str())).count();
     text + &format!("\n{cases} cases are tried on it: netproof list @{}\n", topology.name)
 }
@@ -48,10 +45,13 @@ fn drawn(topology: &Topology) -> String {
 fn text(Item { case, topology }: &Item) -> String {
     let bold = anstyle::Style::new().bold();
     let mut text = format!("{bold}{}{bold:#} ({})\n\n{}\n\n{}:\n", case.id, case.level, case.claim, topology.name);
-    for line in topology.diagram().lines() {
-        text += &format!("    {line}\n");
-    }
+    text += &picture(topology);
     text += &format!("\nFailing means: {}\nSource: {}\n", case.failing, case.source);
     text += &format!("Topologies: {}\nTry it: netproof run {}\n", case.on.join(", "), case.id);
     text
+}
+
+/// A topology's diagram, indented.
+fn picture(topology: &Topology) -> String {
+    topology.diagram().lines().map(|line| format!("    {line}\n")).collect()
 }
